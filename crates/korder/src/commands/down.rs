@@ -1,0 +1,13 @@
+//! `korder down`.
+
+use clap::Args;
+use cli::Printer;
+
+/// Options of `korder down`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {}
+
+/// Runs the command.
+pub(crate) async fn run(_arguments: Arguments, _printer: Printer) -> anyhow::Result<()> {
+    anyhow::bail!("`korder down` is not built yet")
+}

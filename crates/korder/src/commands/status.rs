@@ -1,0 +1,13 @@
+//! `korder status`.
+
+use clap::Args;
+use cli::Printer;
+
+/// Options of `korder status`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {}
+
+/// Runs the command.
+pub(crate) async fn run(_arguments: Arguments, _printer: Printer) -> anyhow::Result<()> {
+    anyhow::bail!("`korder status` is not built yet")
+}

@@ -1,0 +1,33 @@
+//! `korder` on the command line: orders node capacity and finished things ahead of need.
+
+mod commands;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+
+/// Order cluster capacity and finished things before you need them
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    #[command(flatten)]
+    global: cli::GlobalArgs,
+
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let printer = arguments.global.printer();
+    cli::exit_code(run(arguments.command, printer))
+}
+
+fn run(command: commands::Command, printer: cli::Printer) -> anyhow::Result<()> {
+    // Before anything speaks TLS: with two providers linked and none chosen, rustls panics.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("a TLS provider was installed before `main` did it");
+    }
+    tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?.block_on(command.run(printer))
+}
