@@ -1,0 +1,91 @@
+//! Every name that korder writes on objects: labels, annotations, gates, conditions, field managers.
+//!
+//! Names stand here once; manifests, controllers and tests take them from here.
+
+/// The API group of korder's kinds.
+pub const GROUP: &str = "core.korder.dev";
+/// The served version of the group.
+pub const VERSION: &str = "v1alpha1";
+/// `group/version` as it stands in a manifest's `apiVersion`.
+pub const API_VERSION: &str = "core.korder.dev/v1alpha1";
+
+/// The namespace in which korder's own programs run.
+pub const SYSTEM_NAMESPACE: &str = "korder-system";
+/// The service account (and Deployment) of the controllers.
+pub const CONTROLLER_NAME: &str = "korder-controller-manager";
+/// The service account (and Deployment) of the admission webhook.
+pub const WEBHOOK_NAME: &str = "korder-webhook";
+
+/// Label on guardian pods; its only value is [`ROLE_GUARDIAN`].
+pub const LABEL_ROLE: &str = "korder.dev/role";
+/// Value of [`LABEL_ROLE`] on guardian pods.
+pub const ROLE_GUARDIAN: &str = "guardian";
+/// Label on guardian pods: the ticket whose place they hold.
+pub const LABEL_TICKET: &str = "korder.dev/ticket";
+/// Label on tickets and guardian pods: the order that they belong to.
+pub const LABEL_ORDER: &str = "korder.dev/order";
+/// Label on the priority classes that korder makes for guardians.
+pub const LABEL_TWIN: &str = "korder.dev/priority-twin";
+
+/// Annotation of a business pod: `"true"` waits for a ticket.
+pub const ANNOTATION_REQUIRED: &str = "korder.dev/required";
+/// Annotation of a business pod: the order to claim from.
+pub const ANNOTATION_ORDER: &str = "korder.dev/order";
+/// Annotation of a business pod: the one ticket to claim.
+pub const ANNOTATION_TICKET: &str = "korder.dev/ticket";
+/// Annotation of a business pod: a label selector of the tickets to claim.
+pub const ANNOTATION_TICKET_SELECTOR: &str = "korder.dev/ticket-selector";
+/// Annotation of a business pod: the group that claims all or nothing.
+pub const ANNOTATION_GROUP: &str = "korder.dev/group";
+/// Annotation of a business pod: how many pods its group has.
+pub const ANNOTATION_GROUP_SIZE: &str = "korder.dev/group-size";
+/// Annotation of a business pod: how long it waits for a ticket.
+pub const ANNOTATION_TIMEOUT: &str = "korder.dev/timeout";
+/// Annotation of a business pod: what happens after [`ANNOTATION_TIMEOUT`].
+pub const ANNOTATION_ON_TIMEOUT: &str = "korder.dev/on-timeout";
+/// Annotation that the controller sets when it hands a ticket's place over: the ticket's name.
+pub const ANNOTATION_BOUND_TICKET: &str = "korder.dev/bound-ticket";
+
+/// The annotations by which a pod asks for a ticket; any of them makes admission add [`GATE`].
+pub const CLAIM_ANNOTATIONS: [&str; 5] =
+    [ANNOTATION_REQUIRED, ANNOTATION_ORDER, ANNOTATION_TICKET, ANNOTATION_TICKET_SELECTOR, ANNOTATION_GROUP];
+
+/// All annotations of ours that a pod may carry.
+pub const POD_ANNOTATIONS: [&str; 9] = [
+    ANNOTATION_REQUIRED,
+    ANNOTATION_ORDER,
+    ANNOTATION_TICKET,
+    ANNOTATION_TICKET_SELECTOR,
+    ANNOTATION_GROUP,
+    ANNOTATION_GROUP_SIZE,
+    ANNOTATION_TIMEOUT,
+    ANNOTATION_ON_TIMEOUT,
+    ANNOTATION_BOUND_TICKET,
+];
+
+/// The scheduling gate that holds a business pod back until it has a ticket.
+pub const GATE: &str = "korder.dev/ticket";
+/// The condition of a business pod that tells of its ticket.
+pub const CONDITION_TICKET_BOUND: &str = "korder.dev/TicketBound";
+
+/// Annotation on objects whose program runs as a process on the host and not as the pod that stands for it.
+pub const ANNOTATION_RUNS_ON: &str = "korder.dev/runs-on";
+
+/// How long an order's name may be: its tickets append an ordinal, and both must fit a label's value (63).
+pub const MAX_ORDER_NAME: usize = 52;
+
+/// Name of the priority class of guardians whose claimants have this priority.
+///
+/// One class serves all classes of one value, so that it stays right when a user's class is made anew.
+pub fn twin_priority_class(value: i32) -> String {
+    if value < 0 {
+        format!("korder-guardian-minus-{}", value.unsigned_abs())
+    } else {
+        format!("korder-guardian-{value}")
+    }
+}
+
+/// Name of the guardian pod of a ticket: one name a ticket, so that there are never two of them.
+pub fn guardian_name(ticket: &str) -> String {
+    format!("{ticket}-guardian")
+}

@@ -1,0 +1,338 @@
+//! Order: the front door. A standing supply of capacity, or a request for stock.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Duration;
+use crate::item::Item;
+use crate::ticket::TicketSpec;
+
+/// What is wanted: `template` for a supply of capacity, `item` or `inventoryRef` for stock.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "core.korder.dev",
+    version = "v1alpha1",
+    kind = "Order",
+    plural = "orders",
+    namespaced,
+    status = "OrderStatus",
+    shortname = "kord",
+    category = "korder",
+    derive = "PartialEq",
+    doc = "Things wanted before they are needed: a standing supply of capacity, or a request for stock.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.labelSelector"
+    ),
+    validation = Rule::new("self.metadata.name.size() <= 52")
+        .message("the name of an order has at most 52 characters: its tickets append a number"),
+    printcolumn = r#"{"name":"Strategy","type":"string","jsonPath":".status.strategy"}"#,
+    printcolumn = r#"{"name":"Wanted","type":"integer","jsonPath":".status.wanted"}"#,
+    printcolumn = r#"{"name":"Ready","type":"integer","jsonPath":".status.ready"}"#,
+    printcolumn = r#"{"name":"Claimed","type":"integer","jsonPath":".status.claimed"}"#,
+    printcolumn = r#"{"name":"Used","type":"integer","jsonPath":".status.used"}"#,
+    printcolumn = r#"{"name":"Status","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Issued","type":"integer","priority":1,"jsonPath":".status.issued"}"#,
+    printcolumn = r#"{"name":"Expired","type":"integer","priority":1,"jsonPath":".status.expired"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.template), has(self.item), has(self.inventoryRef)].filter(given, given).size() == 1")
+        .message("exactly one of template, item and inventoryRef must be set"),
+    validation = Rule::new("has(self.template) || !(has(self.strategy) || has(self.daemonSet) || has(self.minReadySeconds) \
+                            || has(self.allowedNamespaces))")
+        .message("strategy, daemonSet, minReadySeconds and allowedNamespaces belong to an order with template"),
+    validation = Rule::new("!has(self.template) || !(has(self.ifNoInventory) || has(self.queuePriority) || has(self.progressDeadlineSeconds) \
+                            || has(self.holdFor) || has(self.ttlSecondsAfterFinished) || has(self.deliver))")
+        .message("ifNoInventory, queuePriority, progressDeadlineSeconds, holdFor, ttlSecondsAfterFinished and deliver belong to an order with item or inventoryRef"),
+    validation = Rule::new("!(has(self.daemonSet) && self.daemonSet && has(self.replicas))")
+        .message("replicas can't be set with daemonSet: there is one ticket for every eligible node")
+)]
+pub struct OrderSpec {
+    /// Stops all work on the order; what is there stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// How many units are wanted; 1 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub replicas: Option<i32>,
+
+    /// Supply: what each ticket is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TicketTemplate>,
+    /// Supply: one ticket for every eligible node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daemon_set: Option<bool>,
+    /// Supply: seconds that a ticket must have been held before it counts as ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 86_400))]
+    pub min_ready_seconds: Option<i32>,
+    /// Supply: when tickets are made, and which are made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// Supply: whose pods may claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<AllowedNamespaces>,
+
+    /// Request: how a unit is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<Item>,
+    /// Request: the inventory that a unit comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory_ref: Option<InventoryRef>,
+    /// Request: what happens where no inventory matches the item: Create (default), Wait or Reject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_no_inventory: Option<IfNoInventory>,
+    /// Request: place in line; higher goes first, then older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_priority: Option<i32>,
+    /// Request: seconds after which an order that is still waiting fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub progress_deadline_seconds: Option<i64>,
+    /// Request: after this long the unit is given back; without it, when the order is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_for: Option<Duration>,
+    /// Request: seconds that an ended order is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub ttl_seconds_after_finished: Option<i64>,
+    /// Request: the object that the unit's outputs are written to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver: Option<Deliver>,
+}
+
+/// What each ticket of an order is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TicketTemplate {
+    /// Labels and annotations of the tickets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<TemplateMetadata>,
+    /// What is reserved.
+    pub spec: TicketSpec,
+}
+
+/// Labels and annotations that a template gives to what is made of it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateMetadata {
+    /// Labels; keys under `korder.dev/` are korder's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('korder.dev/'))").message("labels under korder.dev/ are korder's own"))]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations; keys under `korder.dev/` are korder's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('korder.dev/'))").message("annotations under korder.dev/ are korder's own"))]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// When tickets are made, and which are made again.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.type) && self.type != 'OneTime') == has(self.schedule)")
+        .message("schedule is required for Scheduled and Recurring, and refused for OneTime"),
+    validation = Rule::new("has(self.schedule) || !(has(self.timeZone) || has(self.startingDeadlineSeconds) || has(self.leadTime))")
+        .message("timeZone, startingDeadlineSeconds and leadTime need a schedule")
+)]
+pub struct Strategy {
+    /// `OneTime` (default), Scheduled or Recurring.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<StrategyType>,
+    /// When, as a cron expression of five fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub schedule: Option<String>,
+    /// IANA name of the time zone of `schedule`; UTC where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
+    /// Which tickets are made again: Never, `OnClaim` (default) or Always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_policy: Option<RefreshPolicy>,
+    /// A missed time older than this is skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub starting_deadline_seconds: Option<i64>,
+    /// How long before a window opens its capacity is gathered: a duration, or Auto for what was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self == 'Auto' || self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$')")
+        .message("must be Auto or a duration, such as 10m"))]
+    pub lead_time: Option<String>,
+}
+
+/// When tickets are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StrategyType {
+    /// Once, when the order is placed.
+    #[default]
+    OneTime,
+    /// A window opens at each time of the schedule.
+    Scheduled,
+    /// A standing reservation that each time of the schedule renews.
+    Recurring,
+}
+
+/// Which tickets are made again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RefreshPolicy {
+    /// None.
+    Never,
+    /// Those that a pod claimed.
+    #[default]
+    OnClaim,
+    /// Those that a pod claimed, and those that expired.
+    Always,
+}
+
+impl StrategyType {
+    /// The name that stands on the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OneTime => "OneTime",
+            Self::Scheduled => "Scheduled",
+            Self::Recurring => "Recurring",
+        }
+    }
+}
+
+impl RefreshPolicy {
+    /// The name that stands on the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "Never",
+            Self::OnClaim => "OnClaim",
+            Self::Always => "Always",
+        }
+    }
+}
+
+/// Whose pods may claim the tickets of an order.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.from) && self.from == 'Selector') == has(self.selector)")
+    .message("selector is required with from: Selector, and refused otherwise"))]
+pub struct AllowedNamespaces {
+    /// Same (default), All or Selector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<FromNamespaces>,
+    /// Labels of the namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// A set of namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FromNamespaces {
+    /// The order's own.
+    #[default]
+    Same,
+    /// All.
+    All,
+    /// Those that a selector matches.
+    Selector,
+}
+
+/// The inventory that a unit comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InventoryRef {
+    /// Namespace of the inventory; the order's own where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub namespace: Option<String>,
+    /// Name of the inventory.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Inputs that the inventory lets orders set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub inputs: BTreeMap<String, String>,
+}
+
+/// What happens where no inventory matches the item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IfNoInventory {
+    /// One is made.
+    #[default]
+    Create,
+    /// The order waits for one.
+    Wait,
+    /// The order fails.
+    Reject,
+}
+
+/// The object that a unit's outputs are written to.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.configMapName) != has(self.secretName)")
+    .message("exactly one of configMapName and secretName must be set"))]
+pub struct Deliver {
+    /// Name of the `ConfigMap` to make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub config_map_name: Option<String>,
+    /// Name of the Secret to make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: Option<String>,
+}
+
+/// What korder has seen and done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Strategy and refresh policy in force, such as `OneTime/OnClaim`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<String>,
+    /// How many unclaimed tickets there should be now.
+    #[serde(default)]
+    pub wanted: i32,
+    /// Tickets that are there: pending, ready, claimed and used.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Tickets that wait for a place.
+    #[serde(default)]
+    pub pending: i32,
+    /// Tickets whose place is held.
+    #[serde(default)]
+    pub ready: i32,
+    /// Tickets that are being handed over.
+    #[serde(default)]
+    pub claimed: i32,
+    /// Tickets whose pod is bound.
+    #[serde(default)]
+    pub used: i32,
+    /// Tickets that expired, ever.
+    #[serde(default)]
+    pub expired: i32,
+    /// Tickets that were made, ever: the number of the last one.
+    #[serde(default)]
+    pub issued: i64,
+    /// The numbers of the tickets that expired and are not made again, as ranges: `2-4,7`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65_536))]
+    pub closed: Option<String>,
+    /// Selects the tickets of the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub label_selector: Option<String>,
+    /// `Ready`: the order does what its spec says. `Reconciling`, `Stalled`: as kstatus reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+}

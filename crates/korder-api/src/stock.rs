@@ -1,0 +1,140 @@
+//! Stock: one unit of an inventory.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::item::Item;
+
+/// What the unit is, as it stood when it was made.
+#[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "core.korder.dev",
+    version = "v1alpha1",
+    kind = "Stock",
+    plural = "stocks",
+    shortname = "kst",
+    category = "korder",
+    namespaced,
+    status = "StockStatus",
+    derive = "PartialEq",
+    doc = "One unit of an inventory. Made, given out and torn down by korder.",
+    selectable = ".status.claimRef.uid",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Inventory", type_ = "string", json_path = ".spec.inventoryName"),
+    printcolumn(name = "Holder", type_ = "string", json_path = ".status.claimRef.name"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct StockSpec {
+    /// The inventory that keeps it.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a unit stays in its inventory: it can't be changed"))]
+    pub inventory_name: String,
+    /// Identity of the item (`v1-…`): operation, inputs, outputs and account.
+    #[schemars(length(min = 1, max = 80))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a unit is what it was made as: it can't be changed"))]
+    pub sku: String,
+    /// The item as it stood when production began, so that a unit can be torn down after the inventory has changed.
+    pub item: Item,
+}
+
+/// Where a unit is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum StockPhase {
+    /// Being made.
+    #[default]
+    Producing,
+    /// On the shelf.
+    Ready,
+    /// Held by an order.
+    Claimed,
+    /// Given back and being made like new.
+    Resetting,
+    /// Being torn down.
+    Retiring,
+    /// Could not be made; kept for a while to be looked at.
+    Failed,
+}
+
+/// What has become of the unit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StockStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where it is in its life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<StockPhase>,
+    /// The order that holds it. This, and nothing else, is the truth of a claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim_ref: Option<StockClaim>,
+    /// Its outputs, but for sensitive ones.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub outputs: BTreeMap<String, String>,
+    /// The Secret with its sensitive outputs, in its own namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub secret_name: Option<String>,
+    /// Its objects, written here before the first of them is created.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub objects: Vec<StockObject>,
+    /// When it came on the shelf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_time: Option<Time>,
+    /// When it is too old to be given out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_time: Option<Time>,
+    /// When it was last seen to be good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe_time: Option<Time>,
+    /// `Ready`, `Reconciling`, `Stalled` and what explains them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// The order that holds a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StockClaim {
+    /// Its namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its uid: an order made anew under the same name is another one.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+}
+
+/// An object that a unit consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StockObject {
+    /// API group and version.
+    #[schemars(length(min = 1, max = 317))]
+    pub api_version: String,
+    /// Kind.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// Name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Uid once it exists; every later write carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub uid: Option<String>,
+    /// Generation when the unit became ready; another one later is drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+}
