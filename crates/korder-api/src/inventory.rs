@@ -212,44 +212,49 @@ pub struct AllowedInput {
 }
 
 /// What is on the shelf, and why so much of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct InventoryStatus {
     /// The generation of the spec that this status is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Identity of the item as it stands now (`v1-…`).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sku: Option<String>,
     /// Units that an order can take at once.
+    #[serde(default)]
     pub ready: i32,
     /// Units being made.
+    #[serde(default)]
     pub producing: i32,
     /// Units held by orders.
+    #[serde(default)]
     pub claimed: i32,
     /// Units being made like new.
+    #[serde(default)]
     pub resetting: i32,
     /// Orders that wait for a unit.
+    #[serde(default)]
     pub waiting: i32,
     /// How many units are to be ready now.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<i32>,
     /// Share of the latest orders that were filled at once, as `95%`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<String>,
     /// Time to make a unit that 95% of them stay below, as `12s`.
-    #[serde(rename = "leadTimeP95", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "leadTimeP95", default, skip_serializing_if = "Option::is_none")]
     pub lead_time_p95: Option<String>,
     /// Why the level is what it is, in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What the level's rule remembers, versioned.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub level_state: Option<String>,
     /// `Ready`, `Reconciling`, `Stalled` and what explains them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
