@@ -11,7 +11,6 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use tokio::time::{Instant, sleep};
-use tracing::info;
 
 use crate::outcome::BoxError;
 use crate::report::chain;
@@ -72,10 +71,11 @@ impl ApplyCrd {
         self
     }
 
-    async fn apply(&self) -> Result<(), kube::Error> {
+    async fn apply(&self) -> Result<(), String> {
         let params = PatchParams::apply(&self.field_manager).force();
         let patch = Patch::Apply(&self.definition);
-        self.verify.api.patch(&self.verify.name, &params, &patch).await.map(drop)
+        let applied = self.verify.api.patch(&self.verify.name, &params, &patch).await;
+        applied.map(drop).map_err(|error| chain(&error).to_string())
     }
 }
 
@@ -113,7 +113,11 @@ impl Crd for VerifyCrd {
     }
 
     fn initialize(&self) -> BoxFuture<'_, Result<(), BoxError>> {
-        until(self, || self.look()).boxed()
+        async move {
+            let limit = Limit::new(&self.name, self.deadline);
+            limit.until(|| self.look()).await
+        }
+        .boxed()
     }
 }
 
@@ -124,30 +128,39 @@ impl Crd for ApplyCrd {
 
     fn initialize(&self) -> BoxFuture<'_, Result<(), BoxError>> {
         async move {
-            let apply = || async { self.apply().await.map_err(|error| chain(&error).to_string()) };
-            until(&self.verify, apply).await?;
-            self.verify.initialize().await
+            let limit = Limit::new(self.name(), self.verify.deadline);
+            limit.until(|| self.apply()).await?;
+            limit.until(|| self.verify.look()).await
         }
         .boxed()
     }
 }
 
-/// Tries until it works, or the deadline has passed.
-async fn until<F>(crd: &VerifyCrd, mut step: impl FnMut() -> F + Send) -> Result<(), BoxError>
-where
-    F: Future<Output = Result<(), String>> + Send,
-{
-    let deadline = Instant::now() + crd.deadline;
-    loop {
-        let Err(problem) = step().await else {
-            info!(crd = crd.name, "the definition is in order");
-            return Ok(());
-        };
-        if Instant::now() + POLL > deadline {
-            let (name, waited) = (&crd.name, crd.deadline);
-            return Err(format!("the definition `{name}` can't be used after {waited:?}: {problem}").into());
+/// The time that one definition is given.
+struct Limit<'a> {
+    name: &'a str,
+    time: Duration,
+    end: Instant,
+}
+
+impl<'a> Limit<'a> {
+    fn new(name: &'a str, time: Duration) -> Self {
+        Self { name, time, end: Instant::now() + time }
+    }
+
+    /// Tries `step` until it works, or the time is over.
+    async fn until<F>(&self, step: impl Fn() -> F + Send) -> Result<(), BoxError>
+    where
+        F: Future<Output = Result<(), String>> + Send,
+    {
+        while let Err(problem) = step().await {
+            if Instant::now() + POLL > self.end {
+                let Self { name, time, .. } = self;
+                return Err(format!("the definition `{name}` can't be used after {time:?}: {problem}").into());
+            }
+            sleep(POLL).await;
         }
-        sleep(POLL).await;
+        Ok(())
     }
 }
 
@@ -196,7 +209,7 @@ impl<K: Object> Retriever for CustomResources<K> {
     }
 
     fn config(&self) -> watcher::Config {
-        Retriever::config(&self.resources)
+        self.resources.config()
     }
 }
 

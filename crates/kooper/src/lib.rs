@@ -31,6 +31,6 @@ pub use key::Key;
 pub use operator::Operator;
 pub use outcome::{BoxError, Failure, Outcome};
 pub use queue::{Job, Next, Queue};
-pub use recorder::{EventType, NewEvent, Recorder, Reporter};
+pub use recorder::{Event, EventType, Recorder, Reporter};
 pub use retriever::{Object, Resources, Retriever};
 pub use stop::{Stop, Stopper};

@@ -39,7 +39,7 @@ pub trait Retriever: Send + Sync + 'static {
 ///
 /// # fn with(client: kube::Client) {
 /// let pods = Resources::<Pod>::namespaced(client, "shop")
-///     .config(watcher::Config::default().labels("app=web"));
+///     .with_config(watcher::Config::default().labels("app=web"));
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl<K: Object> Resources<K> {
 
     /// Narrows them by labels and fields, or lists them in another way.
     #[must_use]
-    pub fn config(mut self, config: watcher::Config) -> Self {
+    pub fn with_config(mut self, config: watcher::Config) -> Self {
         self.config = config;
         self
     }

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, watcher};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
+use crate::cache::Cache;
 use crate::cache::decode::Decoded;
-use crate::cache::{Cache, store};
+use crate::cache::store::{self, Seen, Store};
 use crate::controller::Controller;
 use crate::key::Key;
 use crate::outcome::BoxError;
-use crate::recorder::{EventType, NewEvent};
+use crate::recorder::{Event, EventType};
 use crate::report::chain;
 use crate::retriever::Object;
 use crate::stop::Stop;
@@ -81,85 +81,62 @@ impl<K: Object> Cache<K> {
         self.shared.readiness.set_error(error);
     }
 
-    fn take(&self, event: Event<Decoded<K>>) {
+    fn take(&self, event: watcher::Event<Decoded<K>>) {
         match event {
-            Event::Init => self.change(|store, _| {
+            watcher::Event::Init => self.change(|store| {
                 store.list_begins();
                 Vec::new()
             }),
-            Event::InitApply(Decoded::Object(object)) => self.change(|store, rules| {
-                store.listed(rules.item(object));
-                Vec::new()
-            }),
-            Event::InitApply(Decoded::Unreadable { meta, error }) => {
-                let object = Decoded::<K>::Unreadable { meta, error };
-                let mut news = false;
-                self.change(|store, _| {
-                    news = store.listed_unreadable(Key::of(&object), uid(&object));
+            watcher::Event::InitApply(object) => {
+                let (key, seen) = self.see(object);
+                self.change(|store| {
+                    store.listed(key, seen);
                     Vec::new()
                 });
-                self.report_unreadable(&object, news);
             }
-            Event::InitDone => {
-                self.change(|store, _| store.list_ends());
+            watcher::Event::InitDone => {
+                self.change(Store::list_ends);
                 if !self.is_ready() {
                     info!(kind = self.shared.kind, objects = self.list().len(), "the cache is filled");
                     self.shared.readiness.set_ready();
                 }
             }
-            Event::Apply(Decoded::Object(object)) => {
-                let key = Key::of(&object);
-                self.change(|store, rules| store.applied(&key, rules.item(object)));
+            watcher::Event::Apply(object) => {
+                let (key, seen) = self.see(object);
+                self.change(|store| store.applied(&key, seen));
             }
-            Event::Apply(object @ Decoded::Unreadable { .. }) => {
-                let mut news = false;
-                self.change(|store, _| {
-                    let (first, changes) = store.applied_unreadable(&Key::of(&object), &uid(&object));
-                    news = first;
-                    changes
-                });
-                self.report_unreadable(&object, news);
-            }
-            Event::Delete(object) => {
-                let (key, uid, version) = (Key::of(&object), uid(&object), store::version(&object));
-                self.change(|store, _| store.removed(&key, &uid, version));
+            watcher::Event::Delete(object) => {
+                let (key, version) = (Key::of(&object), store::version(&object));
+                let uid = object.meta().uid.clone().unwrap_or_default();
+                self.change(|store| store.removed(&key, &uid, version));
             }
         }
     }
 
-    fn report_unreadable(&self, object: &Decoded<K>, news: bool) {
-        let Decoded::Unreadable { meta, error } = object else { return };
-        if !news {
-            return;
-        }
-        warn!(
-            kind = self.shared.kind,
-            key = ?Key::of(object),
-            error,
-            "an object can't be decoded and is not seen; correct it, or its definition"
-        );
-        let regarding = ObjectReference {
-            api_version: Some(K::api_version(&()).into_owned()),
-            kind: Some(self.shared.kind.clone()),
-            name: meta.name.clone(),
-            namespace: meta.namespace.clone(),
-            uid: meta.uid.clone(),
-            ..ObjectReference::default()
-        };
-        self.shared.recorder.publish(
-            &regarding,
-            NewEvent {
+    /// Applies the rules to an object, and tells of one that is not readable, the first time.
+    fn see(&self, object: Decoded<K>) -> (Key, Seen<K>) {
+        let key = Key::of(&object);
+        let regarding = object.object_ref(&());
+        let seen = self.shared.rules.see(object);
+        if let Seen::Unreadable { error, .. } = &seen
+            && !self.state().store.is_unreadable(&key)
+        {
+            warn!(
+                kind = self.shared.kind,
+                ?key,
+                error,
+                "an object can't be read and is ignored; correct it, or its definition"
+            );
+            let event = Event {
                 type_: EventType::Warning,
                 reason: "Unreadable".into(),
-                action: "Decode".into(),
-                note: format!("The object can't be decoded and is not seen: {error}"),
-            },
-        );
+                action: "Read".into(),
+                note: format!("This object can't be read and is ignored: {error}"),
+            };
+            self.shared.recorder.publish(&regarding, event);
+        }
+        (key, seen)
     }
-}
-
-fn uid<K: Resource>(object: &K) -> String {
-    object.meta().uid.clone().unwrap_or_default()
 }
 
 /// Counts the errors of one watch. A successful event in between proves little, since a list often

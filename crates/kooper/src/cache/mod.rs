@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 
+use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use tracing::error;
@@ -98,9 +99,9 @@ impl<K: Resource> Change<K> {
         self.latest().map(|object| Key::of(object.as_ref())).into_iter().collect()
     }
 
-    /// The keys of the objects of kind `O` that own this one as their controller, before or after the
-    /// change: a mapping function for controllers of owners.
-    pub fn owners<O: Resource<DynamicType = ()>>(&self) -> Vec<Key> {
+    /// The keys of the objects of the namespaced kind `O` that own this one as their controller, before or
+    /// after the change: a mapping function for controllers of owners.
+    pub fn owners<O: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Vec<Key> {
         let mut keys: Vec<Key> = self.sides().filter_map(|side| owner::<K, O>(side)).collect();
         keys.dedup();
         keys
@@ -181,13 +182,12 @@ impl<K: Object> Cache<K> {
     /// reconcile sees it.
     ///
     /// Ignored if the cache has seen the same or a newer version already. An object that was deleted
-    /// but is still there (a finalizer, a grace period) is reported here too.
+    /// but is still there (a finalizer, a grace period) is reported here too. Must be one that the
+    /// retriever selects: of another the watch would never show the end.
     pub fn wrote(&self, object: K) {
         let key = Key::of(&object);
-        self.change(|store, rules| match rules.item(object) {
-            Seen::Kept(item) => store.wrote(item),
-            Seen::Unkept(version) => store.unkept(&key, version),
-        });
+        let seen = self.shared.rules.see(Decoded::Object(object));
+        self.change(|store| store.wrote(&key, seen));
     }
 
     /// Takes an object out at once after it was deleted and is gone, or was found to be gone.
@@ -195,7 +195,7 @@ impl<K: Object> Cache<K> {
     /// Until the watch has shown the deletion, no event brings that `uid` back; a new object of the same
     /// name is welcome.
     pub fn deleted(&self, key: &Key, uid: &str) {
-        self.change(|store, _| store.deleted(key, uid));
+        self.change(|store| store.deleted(key, uid));
     }
 
     /// The objects that are there but can't be decoded.
@@ -228,10 +228,10 @@ impl<K: Object> Cache<K> {
     }
 
     /// Changes the store, then tells the subscribers, with the lock released: they may read caches.
-    fn change(&self, change: impl FnOnce(&mut Store<K>, &Rules<K>) -> Vec<Change<K>>) {
+    fn change(&self, change: impl FnOnce(&mut Store<K>) -> Vec<Change<K>>) {
         let (changes, subscribers) = {
             let mut state = self.state();
-            let changes = change(&mut state.store, &self.shared.rules);
+            let changes = change(&mut state.store);
             let subscribers: Vec<_> = state.subscribers.iter().filter_map(Weak::upgrade).collect();
             (changes, subscribers)
         };
@@ -256,7 +256,20 @@ impl<K: Object> Cache<K> {
 }
 
 impl<K: Object> Rules<K> {
-    fn item(&self, mut object: K) -> Seen<K> {
+    /// What becomes of an object. One on which a rule panics is as unreadable as one that can't be decoded.
+    fn see(&self, object: Decoded<K>) -> Seen<K> {
+        let uid = object.meta().uid.clone().unwrap_or_default();
+        let object = match object {
+            Decoded::Object(object) => object,
+            Decoded::Unreadable { error, .. } => return Seen::Unreadable { uid, error },
+        };
+        catch_unwind(AssertUnwindSafe(|| self.judge(object))).unwrap_or_else(|panic| Seen::Unreadable {
+            uid,
+            error: format!("a rule of the cache panicked: {}", panic_message(panic.as_ref())),
+        })
+    }
+
+    fn judge(&self, mut object: K) -> Seen<K> {
         let version = store::version(&object);
         if !(self.keep)(&object) {
             return Seen::Unkept(version);

@@ -37,7 +37,13 @@ pub(crate) struct Item<K> {
 #[derive(Debug)]
 pub(crate) enum Seen<K> {
     Kept(Item<K>),
+    /// It is there, but not wanted.
     Unkept(Version),
+    /// It is there, but nobody knows what it says.
+    Unreadable {
+        uid: String,
+        error: String,
+    },
 }
 
 impl<K: Resource> Item<K> {
@@ -115,30 +121,28 @@ impl<K> Store<K> {
         self.unreadable.iter().cloned().collect()
     }
 
+    pub(crate) fn is_unreadable(&self, key: &Key) -> bool {
+        self.unreadable.contains(key)
+    }
+
     /// A list begins; nothing changes until it ends.
     pub(crate) fn list_begins(&mut self) {
         self.listing = Some(Listing::new(self.tombstones.mark()));
     }
 
     /// An object of the list.
-    pub(crate) fn listed(&mut self, seen: Seen<K>) {
+    pub(crate) fn listed(&mut self, key: Key, seen: Seen<K>) {
         let Some(listing) = &mut self.listing else { return };
         match seen {
             Seen::Kept(item) => {
                 listing.newest = listing.newest.max(item.version);
-                listing.items.insert(item.key.clone(), item);
+                listing.items.insert(key, item);
             }
             Seen::Unkept(version) => listing.newest = listing.newest.max(version),
+            Seen::Unreadable { uid, .. } => {
+                listing.unreadable.insert(key, uid);
+            }
         }
-    }
-
-    /// An object of the list that could not be decoded. True the first time.
-    pub(crate) fn listed_unreadable(&mut self, key: Key, uid: String) -> bool {
-        let news = !self.unreadable.contains(&key);
-        if let Some(listing) = &mut self.listing {
-            listing.unreadable.insert(key, uid);
-        }
-        news
     }
 
     /// The list is complete: it replaces everything but what is newer.
@@ -178,25 +182,17 @@ impl<K> Store<K> {
     pub(crate) fn applied(&mut self, key: &Key, seen: Seen<K>) -> Vec<Change<K>> {
         self.unreadable.remove(key);
         self.unconfirmed.remove(key);
-        match seen {
-            Seen::Kept(item) => {
-                let mut changes = self.pass(item.version);
-                changes.extend(self.put_if_newer(item));
-                changes
+        let (mut changes, change) = match seen {
+            Seen::Kept(item) => (self.pass(item.version), self.put_if_newer(item)),
+            Seen::Unkept(version) => (self.pass(version), self.take_out_if_older(key, version)),
+            Seen::Unreadable { uid, .. } => {
+                self.unreadable.insert(key.clone());
+                let replaced = self.objects.get(key).is_some_and(|item| item.uid != uid);
+                (Vec::new(), if replaced { self.take_out(key) } else { None })
             }
-            Seen::Unkept(version) => {
-                let mut changes = self.pass(version);
-                changes.extend(self.unkept(key, version));
-                changes
-            }
-        }
-    }
-
-    /// The watch shows an object that can't be decoded. True the first time.
-    pub(crate) fn applied_unreadable(&mut self, key: &Key, uid: &str) -> (bool, Vec<Change<K>>) {
-        let replaced = self.objects.get(key).is_some_and(|item| item.uid != uid);
-        let change = if replaced { self.take_out(key) } else { None };
-        (self.unreadable.insert(key.clone()), change.into_iter().collect())
+        };
+        changes.extend(change);
+        changes
     }
 
     /// The watch shows a deletion.
@@ -213,23 +209,21 @@ impl<K> Store<K> {
     }
 
     /// We wrote an object, and this is the answer.
-    pub(crate) fn wrote(&mut self, item: Item<K>) -> Vec<Change<K>> {
-        if !newer(item.version, self.passed) {
-            return Vec::new();
-        }
-        if let Some(listing) = &mut self.listing {
-            listing.written.insert(item.key.clone());
-        }
-        if let (Some(unconfirmed), Some(version)) = (self.unconfirmed.get_mut(&item.key), item.version) {
-            *unconfirmed = version;
-        }
-        self.put_if_newer(item).into_iter().collect()
-    }
-
-    /// An object is there that the rules of this cache don't keep.
-    pub(crate) fn unkept(&mut self, key: &Key, version: Version) -> Vec<Change<K>> {
-        let outdated = self.objects.get(key).is_some_and(|item| newer(version, item.version));
-        let change = if outdated { self.take_out(key) } else { None };
+    pub(crate) fn wrote(&mut self, key: &Key, seen: Seen<K>) -> Vec<Change<K>> {
+        let change = match seen {
+            Seen::Kept(item) if newer(item.version, self.passed) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.written.insert(key.clone());
+                }
+                if let (Some(unconfirmed), Some(version)) = (self.unconfirmed.get_mut(key), item.version) {
+                    *unconfirmed = version;
+                }
+                self.put_if_newer(item)
+            }
+            Seen::Unkept(version) => self.take_out_if_older(key, version),
+            // The watch will tell, if there is anything to tell.
+            Seen::Kept(_) | Seen::Unreadable { .. } => None,
+        };
         change.into_iter().collect()
     }
 
@@ -262,6 +256,11 @@ impl<K> Store<K> {
         let old = self.remove(&item.key);
         self.insert(item);
         Some(Change { old, new: Some(new) })
+    }
+
+    fn take_out_if_older(&mut self, key: &Key, version: Version) -> Option<Change<K>> {
+        let older = self.objects.get(key).is_some_and(|item| newer(version, item.version));
+        if older { self.take_out(key) } else { None }
     }
 
     fn take_out(&mut self, key: &Key) -> Option<Change<K>> {

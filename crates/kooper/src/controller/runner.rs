@@ -20,6 +20,9 @@ use crate::report::panic_message;
 use crate::stop::Stop;
 use crate::sync::lock;
 
+/// So many conflicts in a row are worth a line in the log.
+const MANY_CONFLICTS: u32 = 10;
+
 /// A controller as built.
 pub(super) struct Runner<K, R> {
     name: String,
@@ -128,7 +131,7 @@ impl<K: WorkKey, R: Reconciler<K>> Runner<K, R> {
         async move {
             let result = self.attempt(cx, key.clone()).await;
             let next = self.limits.retry.next(&key, attempt, conflicts, &result);
-            log(&result, next);
+            log(&result, next, conflicts);
             (key, next)
         }
         .instrument(span)
@@ -157,7 +160,7 @@ async fn wait_until(due: Option<Instant>) {
     }
 }
 
-fn log(result: &Result<Outcome, Failure>, next: Next) {
+fn log(result: &Result<Outcome, Failure>, next: Next, conflicts: u32) {
     let Err(failure) = result else {
         debug!(outcome = ?result, "reconciled");
         return;
@@ -167,6 +170,9 @@ fn log(result: &Result<Outcome, Failure>, next: Next) {
             error!(error = %failure, next_look = ?resync, "stalled: retried only now and then, or when something changes");
         }
         Next::Retry(wait) => warn!(error = %failure, retry_in = ?wait, "the reconcile failed"),
+        Next::Conflict(wait) if conflicts % MANY_CONFLICTS == MANY_CONFLICTS - 1 => {
+            warn!(error = %failure, retry_in = ?wait, conflicts = conflicts + 1, "somebody else is always faster");
+        }
         Next::Conflict(wait) => debug!(error = %failure, retry_in = ?wait, "somebody else was faster"),
         Next::Done | Next::After(_) => {}
     }

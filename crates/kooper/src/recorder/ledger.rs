@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events::v1::{Event, EventSeries};
+use k8s_openapi::api::events::v1::{Event as KubeEvent, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use tokio::time::Instant;
 
-use crate::recorder::{EventType, NewEvent, Reporter};
+use crate::recorder::{Event, EventType, Reporter};
 
 /// How many series are known at a time, and the budgets of how many objects.
 const CAPACITY: usize = 2000;
@@ -76,9 +76,9 @@ struct Budget {
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Create this event.
-    Create(Box<Event>),
+    Create(Box<KubeEvent>),
     /// Bring the count of this event up to date.
-    Update(Box<Event>),
+    Update(Box<KubeEvent>),
     /// Come back after this time.
     Wait(Duration),
     /// Nothing more.
@@ -97,11 +97,11 @@ impl Ledger {
     pub(crate) fn note(
         &mut self,
         regarding: &ObjectReference,
-        event: NewEvent,
+        event: Event,
         now: Timestamp,
         at: Instant,
     ) -> Option<SeriesKey> {
-        let NewEvent { type_, reason, action, note } = event;
+        let Event { type_, reason, action, note } = event;
         let object = ObjectKey {
             api_version: regarding.api_version.clone().unwrap_or_default(),
             kind: regarding.kind.clone().unwrap_or_default(),
@@ -151,7 +151,7 @@ impl Ledger {
     }
 
     /// The count that `event` carries was written.
-    pub(crate) fn written(&mut self, key: &SeriesKey, event: &Event, at: Instant) {
+    pub(crate) fn written(&mut self, key: &SeriesKey, event: &KubeEvent, at: Instant) {
         if let Some(series) = self.series.get_mut(key) {
             let count = event.series.as_ref().map_or(1, |series| series.count);
             series.written = Some((count, at));
@@ -208,10 +208,10 @@ fn left(start: Instant, period: Duration, at: Instant) -> Option<Duration> {
     (!left.is_zero()).then_some(left)
 }
 
-fn event(key: &SeriesKey, series: &Series, reporter: &Reporter) -> Event {
+fn event(key: &SeriesKey, series: &Series, reporter: &Reporter) -> KubeEvent {
     let Identity { object, type_, reason, action, note } = key.0.as_ref();
     let repeated = series.count > 1;
-    Event {
+    KubeEvent {
         metadata: ObjectMeta {
             name: Some(name(key, series.first)),
             namespace: Some(object.namespace.clone().unwrap_or_else(|| "default".into())),
@@ -226,7 +226,7 @@ fn event(key: &SeriesKey, series: &Series, reporter: &Reporter) -> Event {
         reporting_controller: Some(reporter.controller.clone()),
         reporting_instance: Some(cut(reporter.instance.clone(), MAX_WORD)),
         series: repeated.then_some(EventSeries { count: series.count, last_observed_time: MicroTime(series.last) }),
-        ..Event::default()
+        ..KubeEvent::default()
     }
 }
 

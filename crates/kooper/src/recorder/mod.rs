@@ -69,7 +69,7 @@ impl EventType {
 
 /// What happened. Texts that are longer than the API allows are cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewEvent {
+pub struct Event {
     /// Whether users should worry.
     pub type_: EventType,
     /// Why, in one `CamelCase` word of at most 128 characters. Not empty.
@@ -96,7 +96,7 @@ impl Recorder {
 
     /// Publishes `event` about the object that `regarding` refers to, which
     /// [`Resource::object_ref`](kube::Resource::object_ref) makes.
-    pub fn publish(&self, regarding: &ObjectReference, event: NewEvent) {
+    pub fn publish(&self, regarding: &ObjectReference, event: Event) {
         let Some(shared) = &self.shared else { return };
         let noted = lock(&shared.ledger).note(regarding, event, shared.clock.now(), Instant::now());
         if let Some(key) = noted {

@@ -1,6 +1,7 @@
 //! Sending what the ledger holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
@@ -41,8 +42,8 @@ impl Reconciler<SeriesKey> for Sender {
         match result {
             Ok(()) => {
                 lock(&self.shared.ledger).written(&key, &event, Instant::now());
-                // Not for ever: the second look says how long to wait.
-                Ok(Outcome::After(std::time::Duration::ZERO))
+                // The next look tells how long to keep the series.
+                Ok(Outcome::After(Duration::ZERO))
             }
             Err(error) if cx.attempt >= MAX_TRIES || is_pointless(&error) => {
                 lock(&self.shared.ledger).give_up(&key);
