@@ -25,15 +25,15 @@ use crate::order::AllowedNamespaces;
     status = "InventoryStatus",
     derive = "PartialEq",
     doc = "Keeps units of one item on the shelf: replenishes, depletes and retires them, and fits its level to the demand.",
-    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.ready"),
-    printcolumn(name = "Producing", type_ = "integer", json_path = ".status.producing"),
-    printcolumn(name = "Claimed", type_ = "integer", json_path = ".status.claimed"),
-    printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.waiting"),
-    printcolumn(name = "Level", type_ = "integer", json_path = ".status.level"),
-    printcolumn(name = "Fill", type_ = "string", json_path = ".status.fill"),
-    printcolumn(name = "P95-Lead", type_ = "string", json_path = ".status.leadTimeP95"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name":"Ready","type":"integer","jsonPath":".status.ready"}"#,
+    printcolumn = r#"{"name":"Producing","type":"integer","jsonPath":".status.producing"}"#,
+    printcolumn = r#"{"name":"Claimed","type":"integer","jsonPath":".status.claimed"}"#,
+    printcolumn = r#"{"name":"Waiting","type":"integer","jsonPath":".status.waiting"}"#,
+    printcolumn = r#"{"name":"Level","type":"integer","jsonPath":".status.level"}"#,
+    printcolumn = r#"{"name":"Fill","type":"string","jsonPath":".status.fill"}"#,
+    printcolumn = r#"{"name":"P95-Lead","type":"string","jsonPath":".status.leadTimeP95"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

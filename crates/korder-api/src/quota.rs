@@ -35,13 +35,13 @@ pub const KEYS: [&str; 8] = [
     status = "QuotaStatus",
     derive = "PartialEq",
     doc = "Limits what may be ordered and reserved in the namespaces or objects it covers.",
-    printcolumn(name = "Scope", type_ = "string", json_path = ".spec.scope.type"),
-    printcolumn(name = "Orders", type_ = "string", json_path = ".status.used.orders"),
-    printcolumn(name = "Tickets", type_ = "string", json_path = ".status.used.tickets"),
-    printcolumn(name = "CPU", type_ = "string", json_path = ".status.used.reserved\\.cpu"),
-    printcolumn(name = "Memory", type_ = "string", json_path = ".status.used.reserved\\.memory"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name":"Scope","type":"string","jsonPath":".spec.scope.type"}"#,
+    printcolumn = r#"{"name":"Orders","type":"string","jsonPath":".status.used.orders"}"#,
+    printcolumn = r#"{"name":"Tickets","type":"string","jsonPath":".status.used.tickets"}"#,
+    printcolumn = r#"{"name":"CPU","type":"string","jsonPath":".status.used.reserved\\.cpu"}"#,
+    printcolumn = r#"{"name":"Memory","type":"string","jsonPath":".status.used.reserved\\.memory"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct QuotaSpec {

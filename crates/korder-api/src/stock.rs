@@ -23,11 +23,11 @@ use crate::item::Item;
     derive = "PartialEq",
     doc = "One unit of an inventory. Made, given out and torn down by korder.",
     selectable = ".status.claimRef.uid",
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Inventory", type_ = "string", json_path = ".spec.inventoryName"),
-    printcolumn(name = "Holder", type_ = "string", json_path = ".status.claimRef.name"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime")
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Inventory","type":"string","jsonPath":".spec.inventoryName"}"#,
+    printcolumn = r#"{"name":"Holder","type":"string","jsonPath":".status.claimRef.name"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Expires","type":"string","jsonPath":".status.expirationTime"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct StockSpec {

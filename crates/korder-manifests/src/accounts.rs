@@ -1,0 +1,113 @@
+//! The namespace, and what each program may do: verb by verb, an account each.
+
+use korder_api::names::{CONTROLLER_NAME, GROUP, SYSTEM_NAMESPACE, WEBHOOK_NAME};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use crate::{GATE_NAME, labels, object};
+
+/// Name of the Secret in which the webhook keeps its certificates.
+pub(crate) const CERTIFICATES_SECRET: &str = "korder-webhook-certificates";
+
+/// The namespace of korder's own programs.
+pub(crate) fn namespace() -> DynamicObject {
+    object(json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": { "name": SYSTEM_NAMESPACE, "labels": labels::ours() },
+    }))
+}
+
+/// The accounts of the programs.
+pub(crate) fn service_accounts() -> Vec<DynamicObject> {
+    [CONTROLLER_NAME, WEBHOOK_NAME]
+        .map(|name| {
+            object(json!({
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": { "name": name, "namespace": SYSTEM_NAMESPACE, "labels": labels::of(name) },
+                "automountServiceAccountToken": false,
+            }))
+        })
+        .into()
+}
+
+/// Roles and their bindings.
+pub(crate) fn rights() -> Vec<DynamicObject> {
+    [
+        granted(CONTROLLER_NAME, None, &controller_rules()),
+        granted(CONTROLLER_NAME, Some(SYSTEM_NAMESPACE), &leader_rules()),
+        granted(CONTROLLER_NAME, Some("kube-system"), &scheduler_rules()),
+        granted(WEBHOOK_NAME, None, &webhook_rules()),
+        granted(WEBHOOK_NAME, Some(SYSTEM_NAMESPACE), &certificate_rules()),
+    ]
+    .concat()
+}
+
+fn controller_rules() -> Value {
+    json!([
+        { "apiGroups": [GROUP], "resources": ["orders"], "verbs": ["get", "list", "watch"] },
+        { "apiGroups": [GROUP], "resources": ["tickets"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
+        { "apiGroups": [GROUP], "resources": ["orders/status", "tickets/status"], "verbs": ["patch"] },
+        // What owns objects with blockOwnerDeletion must be ours to finalize, where that admission plugin is on.
+        { "apiGroups": [GROUP], "resources": ["orders/finalizers", "tickets/finalizers"], "verbs": ["update"] },
+        { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
+        { "apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"] },
+        { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"] },
+        { "apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"],
+          "verbs": ["get", "list", "watch", "create", "delete"] },
+        { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+    ])
+}
+
+/// The lease by which one of several controllers leads.
+fn leader_rules() -> Value {
+    json!([
+        { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"] },
+        { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [CONTROLLER_NAME],
+          "verbs": ["get", "update", "patch"] },
+    ])
+}
+
+/// The scheduler's lease tells when a scheduler has started that knows no nominations.
+fn scheduler_rules() -> Value {
+    json!([{ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["kube-scheduler"],
+             "verbs": ["get", "list", "watch"] }])
+}
+
+/// The webhook writes its certificate authority into its own configuration.
+fn webhook_rules() -> Value {
+    json!([{ "apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"],
+             "resourceNames": [GATE_NAME], "verbs": ["get", "patch"] }])
+}
+
+fn certificate_rules() -> Value {
+    json!([
+        { "apiGroups": [""], "resources": ["secrets"], "verbs": ["create"] },
+        { "apiGroups": [""], "resources": ["secrets"], "resourceNames": [CERTIFICATES_SECRET],
+          "verbs": ["get", "update"] },
+    ])
+}
+
+/// A role and its binding to the account of a program, in one namespace or in all.
+fn granted(account: &str, namespace: Option<&str>, rules: &Value) -> Vec<DynamicObject> {
+    let (role, binding) = match namespace {
+        None => ("ClusterRole", "ClusterRoleBinding"),
+        Some(_) => ("Role", "RoleBinding"),
+    };
+    let mut metadata = json!({ "name": account, "labels": labels::of(account) });
+    if let Some(namespace) = namespace {
+        metadata["namespace"] = json!(namespace);
+    }
+    let api_version = "rbac.authorization.k8s.io/v1";
+    vec![
+        object(json!({ "apiVersion": api_version, "kind": role, "metadata": metadata, "rules": rules })),
+        object(json!({
+            "apiVersion": api_version,
+            "kind": binding,
+            "metadata": metadata,
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": account },
+            "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": SYSTEM_NAMESPACE }],
+        })),
+    ]
+}

@@ -1,0 +1,143 @@
+//! The Deployments of the controllers and of the webhook, and the webhook's Service.
+
+use korder_api::names::{ANNOTATION_RUNS_ON, CONTROLLER_NAME, SYSTEM_NAMESPACE, WEBHOOK_NAME};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use crate::{labels, object};
+
+/// Where the programs run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// As pods of the cluster.
+    InCluster {
+        /// The image of the `korder` program.
+        image: String,
+    },
+    /// As processes on the machine that the embedded cluster runs on; the Deployments' pods only stand for them.
+    Host {
+        /// The port on the loopback address on which the webhook listens.
+        webhook_port: u16,
+    },
+}
+
+/// The simulated node on which the pods sit that stand for processes of the host.
+pub const HOST_NODE: &str = "korder-host";
+/// The port on which the webhook listens in its pod.
+pub const WEBHOOK_PORT: u16 = 9443;
+/// The port on which programs answer `/healthz` and `/readyz` in their pods.
+const HEALTH_PORT: u16 = 8081;
+
+struct Program {
+    name: &'static str,
+    arguments: Vec<String>,
+    ports: Value,
+    replicas: u32,
+    strategy: Value,
+}
+
+/// The Deployments, and the Service of the webhook.
+pub(crate) fn programs(profile: &Profile) -> Vec<DynamicObject> {
+    let health = format!("--health-address=0.0.0.0:{HEALTH_PORT}");
+    let controller = Program {
+        name: CONTROLLER_NAME,
+        arguments: vec!["controller".into(), health.clone()],
+        ports: json!([{ "name": "health", "containerPort": HEALTH_PORT }]),
+        replicas: 1,
+        // Never two at a time: there is one writer of tickets.
+        strategy: json!({ "type": "Recreate" }),
+    };
+    let webhook = Program {
+        name: WEBHOOK_NAME,
+        arguments: vec!["webhook".into(), health, format!("--listen=0.0.0.0:{WEBHOOK_PORT}")],
+        ports: json!([
+            { "name": "health", "containerPort": HEALTH_PORT },
+            { "name": "webhook", "containerPort": WEBHOOK_PORT },
+        ]),
+        replicas: match profile {
+            Profile::InCluster { .. } => 2,
+            Profile::Host { .. } => 1,
+        },
+        strategy: json!({ "type": "RollingUpdate" }),
+    };
+    vec![deployment(&controller, profile), service(), deployment(&webhook, profile)]
+}
+
+fn service() -> DynamicObject {
+    object(json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": WEBHOOK_NAME, "namespace": SYSTEM_NAMESPACE, "labels": labels::of(WEBHOOK_NAME) },
+        "spec": {
+            "selector": selector(WEBHOOK_NAME),
+            "ports": [{ "name": "webhook", "port": 443, "targetPort": "webhook", "protocol": "TCP" }],
+        },
+    }))
+}
+
+fn selector(program: &str) -> Value {
+    json!({ "app.kubernetes.io/name": program, "app.kubernetes.io/part-of": "korder" })
+}
+
+fn deployment(program: &Program, profile: &Profile) -> DynamicObject {
+    let labels = labels::of(program.name);
+    let mut metadata = json!({ "name": program.name, "namespace": SYSTEM_NAMESPACE, "labels": labels });
+    let mut template = json!({ "labels": labels });
+    let mut pod = pod(program);
+    match profile {
+        Profile::InCluster { image } => pod["containers"][0]["image"] = json!(image),
+        Profile::Host { .. } => {
+            metadata["annotations"] = json!({
+                ANNOTATION_RUNS_ON: "host",
+                "korder.dev/note": "runs as a process beside the embedded cluster; this Deployment's pod stands for it \
+                                    and shows its state and log",
+            });
+            template["annotations"] = json!({ ANNOTATION_RUNS_ON: "host" });
+            pod["nodeSelector"] = json!({ "kubernetes.io/hostname": HOST_NODE });
+            pod["tolerations"] = json!([{ "key": "korder.dev/host", "operator": "Exists", "effect": "NoSchedule" }]);
+            pod["containers"][0]["image"] = json!("korder");
+        }
+    }
+    object(json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": program.replicas,
+            "strategy": program.strategy,
+            "selector": { "matchLabels": selector(program.name) },
+            "template": { "metadata": template, "spec": pod },
+        },
+    }))
+}
+
+/// A pod that meets the `restricted` pod security standard.
+fn pod(program: &Program) -> Value {
+    let probe = |path: &str| json!({ "httpGet": { "path": path, "port": "health" }, "periodSeconds": 5 });
+    json!({
+        "serviceAccountName": program.name,
+        "automountServiceAccountToken": true,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "containers": [{
+            "name": "korder",
+            "args": program.arguments,
+            "ports": program.ports,
+            "livenessProbe": probe("/healthz"),
+            "readinessProbe": probe("/readyz"),
+            "resources": {
+                "requests": { "cpu": "100m", "memory": "128Mi" },
+                "limits": { "memory": "512Mi" },
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": { "drop": ["ALL"] },
+                "readOnlyRootFilesystem": true,
+            },
+        }],
+    })
+}

@@ -1,0 +1,39 @@
+//! What people may do with korder's kinds, added to Kubernetes' own `admin`, `edit` and `view`.
+
+use korder_api::names::GROUP;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use crate::{labels, object};
+
+const READ: [&str; 3] = ["get", "list", "watch"];
+const WRITE: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
+/// Roles for those who run, use and look at things in a namespace.
+pub(crate) fn aggregated() -> Vec<DynamicObject> {
+    let see = rule(&["orders", "tickets", "inventories", "stocks", "quotas"], &READ);
+    let order = rule(&["orders", "tickets"], &WRITE);
+    let scale = rule(&["orders/scale"], &["get", "update", "patch"]);
+    let keep = rule(&["inventories"], &WRITE);
+    let discard = rule(&["stocks"], &["delete", "deletecollection"]);
+    vec![
+        role("korder-viewer", "view", &[&see]),
+        role("korder-editor", "edit", &[&see, &order, &scale]),
+        role("korder-admin", "admin", &[&see, &order, &scale, &keep, &discard]),
+    ]
+}
+
+fn rule(resources: &[&str], verbs: &[&str]) -> Value {
+    json!({ "apiGroups": [GROUP], "resources": resources, "verbs": verbs })
+}
+
+fn role(name: &str, added_to: &str, rules: &[&Value]) -> DynamicObject {
+    let mut labels = labels::ours();
+    labels[format!("rbac.authorization.k8s.io/aggregate-to-{added_to}")] = json!("true");
+    object(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": name, "labels": labels },
+        "rules": rules,
+    }))
+}
