@@ -185,7 +185,7 @@ impl JsonSchema for Quantity {
             "x-kubernetes-int-or-string": true,
             "maxLength": 32,
             "x-kubernetes-validations": [{
-                "rule": "type(self) == int ? self >= 0 : isQuantity(self) && quantity(self).sign() >= 0 \
+                "rule": "type(self) == int ? self >= 0 : isQuantity(self) && quantity(self).compareTo(quantity('0')) >= 0 \
                          && quantity(self).compareTo(quantity('9E')) <= 0",
                 "message": "must be a non-negative quantity up to 9E, such as 500m, 2 or 1Gi",
             }],
