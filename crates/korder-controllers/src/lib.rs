@@ -1,1 +1,48 @@
-//! placeholder
+//! korder's controllers: they observe, ask `korder-core` for the next steps, and make them.
+//!
+//! Three controllers, which speak only through the API: [`orders`] keeps each order's number of tickets, [`tickets`]
+//! keeps each ticket's guardian and ends it in its time, [`claims`] gives tickets to pods and hands their places over.
+//! Each has an `observe` (what is there), a plan in `korder-core`, and an `act` (writes, each of which is finished or
+//! undone from what the objects say). This crate must not know HTTP servers, command lines, or files.
+
+pub mod caches;
+pub mod claims;
+mod conditions;
+mod news;
+pub mod orders;
+pub mod tickets;
+mod write;
+
+use std::sync::Arc;
+
+use kooper::{Clock, Operator, Recorder, Reporter};
+use kube::Client;
+
+pub use caches::Caches;
+
+/// What can be chosen about the controllers.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Image of the guardians; a container that does nothing.
+    pub guardian_image: String,
+    /// Name of this process in events, such as its pod's.
+    pub instance: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { guardian_image: "registry.k8s.io/pause:3.10.1".to_owned(), instance: "korder".to_owned() }
+    }
+}
+
+/// All controllers over one set of caches, as one thing to run.
+pub fn operator(client: &Client, config: &Config, clock: &Arc<dyn Clock>) -> Operator {
+    let reporter = Reporter { controller: "korder.dev/controller".to_owned(), instance: config.instance.clone() };
+    let recorder = Recorder::new(client.clone(), reporter, Arc::clone(clock));
+    let caches = Caches::new(client, &recorder);
+    caches
+        .run_by(Operator::new("korder").recorder(&recorder))
+        .controller(orders::controller(client, &caches).clock(Arc::clone(clock)).recorder(&recorder).build())
+        .controller(tickets::controller(client, &caches, config).clock(Arc::clone(clock)).recorder(&recorder).build())
+        .controller(claims::controller(client, &caches).clock(Arc::clone(clock)).recorder(&recorder).build())
+}

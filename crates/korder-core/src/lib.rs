@@ -1,1 +1,16 @@
-//! placeholder
+//! The rules of korder: what was observed, and the time, give the next steps.
+//!
+//! Everything here is a pure function of its arguments, so that each rule is tested without a cluster. This crate must
+//! not know a client, an async runtime, a clock, randomness, or a map whose order shows.
+
+pub mod conditions;
+pub mod fit;
+pub mod guardian;
+pub mod handover;
+pub mod matching;
+pub mod node;
+pub mod order;
+pub mod ordinals;
+pub mod pod;
+pub mod resources;
+pub mod ticket;

@@ -1,0 +1,82 @@
+//! What the controllers see of the cluster.
+
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kooper::{Cache, Operator, Recorder, Resources};
+use korder_api::{Order, Ticket, TicketPhase};
+use korder_core::node::Node;
+use korder_core::pod::{Pod, PodSpec};
+use kube::Client;
+
+/// Index of tickets by the uid of their order.
+pub const BY_ORDER: &str = "order";
+/// Index of tickets by phase.
+pub const BY_PHASE: &str = "phase";
+/// Index of tickets that are ready or claimed, by node.
+pub const BY_NODE: &str = "node";
+/// Index of tickets in phase `Claimed`, by node.
+pub const CLAIMED_ON: &str = "claimed-on";
+/// Index of tickets by the uid of the pod that they were given to.
+pub const BY_CLAIMANT: &str = "claimant";
+/// Index of the pods that wait behind korder's gate; its one value is the empty string.
+pub const GATED: &str = "gated";
+
+/// The caches, one of each kind, shared by the controllers.
+#[derive(Clone, Debug)]
+pub struct Caches {
+    /// Orders.
+    pub orders: Cache<Order>,
+    /// Tickets.
+    pub tickets: Cache<Ticket>,
+    /// Guardians, and pods that ask for a ticket; no others.
+    pub pods: Cache<Pod>,
+    /// Nodes.
+    pub nodes: Cache<Node>,
+    /// Priority classes.
+    pub classes: Cache<PriorityClass>,
+}
+
+impl Caches {
+    /// Empty caches of the whole cluster.
+    pub fn new(client: &Client, recorder: &Recorder) -> Self {
+        let orders = Cache::builder(&Resources::<Order>::all(client.clone()));
+        let tickets = Cache::builder(&Resources::<Ticket>::all(client.clone()))
+            .index(BY_ORDER, |ticket: &Ticket| ticket.order().map(|(_, uid)| uid.to_owned()).into_iter().collect())
+            .index(BY_PHASE, |ticket: &Ticket| vec![ticket.phase().as_str().to_owned()])
+            .index(BY_NODE, |ticket: &Ticket| nodes_of(ticket, &[TicketPhase::Ready, TicketPhase::Claimed]))
+            .index(CLAIMED_ON, |ticket: &Ticket| nodes_of(ticket, &[TicketPhase::Claimed]))
+            .index(BY_CLAIMANT, |ticket: &Ticket| ticket.claim().map(|claim| claim.uid.clone()).into_iter().collect());
+        let pods = Cache::builder(&Resources::<Pod>::all(client.clone()))
+            .keep(|pod: &Pod| pod.is_guardian() || pod.is_claimant())
+            .map(slim)
+            .index(GATED, |pod: &Pod| if pod.is_claimant() && pod.is_gated() { vec![String::new()] } else { vec![] });
+        let nodes = Cache::builder(&Resources::<Node>::all(client.clone()));
+        let classes = Cache::builder(&Resources::<PriorityClass>::all(client.clone()));
+        Self {
+            orders: orders.recorder(recorder).build(),
+            tickets: tickets.recorder(recorder).build(),
+            pods: pods.recorder(recorder).build(),
+            nodes: nodes.recorder(recorder).build(),
+            classes: classes.recorder(recorder).build(),
+        }
+    }
+
+    /// Adds the filling of the caches to what an operator runs.
+    pub fn run_by(&self, operator: Operator) -> Operator {
+        let Self { orders, tickets, pods, nodes, classes } = self;
+        operator.cache(orders).cache(tickets).cache(pods).cache(nodes).cache(classes)
+    }
+}
+
+fn nodes_of(ticket: &Ticket, phases: &[TicketPhase]) -> Vec<String> {
+    let status = ticket.status.as_ref().filter(|_| phases.contains(&ticket.phase()));
+    status.and_then(|status| status.node_name.clone()).into_iter().collect()
+}
+
+/// Drops what only matters while a pod waits for a ticket: most pods of a cluster do not.
+fn slim(mut pod: Pod) -> Pod {
+    if !pod.is_gated() {
+        let PodSpec { node_name, priority, scheduler_name, .. } = pod.spec;
+        pod.spec = PodSpec { node_name, priority, scheduler_name, ..PodSpec::default() };
+    }
+    pod
+}

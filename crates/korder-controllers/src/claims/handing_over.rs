@@ -1,0 +1,143 @@
+//! Passes over all claims on one node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kooper::{Context, Failure, Outcome};
+use korder_api::{Ticket, TicketStatus, names};
+use korder_core::handover::{self, Action, Claim, Step};
+use korder_core::pod::Pod;
+use korder_core::ticket;
+use serde_json::json;
+
+use super::{Claims, key};
+use crate::caches::{CLAIMED_ON, Caches};
+use crate::tickets::{claimant, guardian_key};
+use crate::write::{self, Part, api};
+use crate::{conditions, news};
+
+/// Stages that one run goes through before others get their turn: a whole hand-over, and the start of the next.
+const MAX_STAGES: usize = 8;
+
+/// Brings the claims on a node as far as they come now.
+pub(super) async fn pass(claims: &Claims, cx: &Context, node: &str) -> Result<Outcome, Failure> {
+    for _ in 0..MAX_STAGES {
+        let seen = observe(&claims.caches, node);
+        let views: Vec<Claim<'_>> = seen.iter().map(Seen::claim).collect();
+        let plan = handover::plan(&views, cx.now());
+        if plan.steps.is_empty() {
+            let wait = plan.wake.map(|wake| wake.duration_since(cx.now()));
+            let after = |wait| Outcome::After(Duration::try_from(wait).unwrap_or_default());
+            return Ok(wait.map_or(Outcome::Done, after));
+        }
+        let mut acts = Vec::with_capacity(plan.steps.len());
+        for Step { claim, action } in &plan.steps {
+            acts.push(act(claims, cx, &seen[*claim], action));
+        }
+        write::all(acts).await?;
+    }
+    Ok(Outcome::After(Duration::ZERO))
+}
+
+/// A claimed ticket and what belongs to it.
+struct Seen {
+    ticket: Arc<Ticket>,
+    claimant: Option<Arc<Pod>>,
+    guardian: Option<Arc<Pod>>,
+}
+
+impl Seen {
+    fn claim(&self) -> Claim<'_> {
+        Claim { ticket: &self.ticket, claimant: self.claimant.as_deref(), guardian: self.guardian.as_deref() }
+    }
+}
+
+fn observe(caches: &Caches, node: &str) -> Vec<Seen> {
+    let claimed = caches.tickets.by_index(CLAIMED_ON, node).into_iter();
+    let seen = claimed.map(|ticket| {
+        let guardian = caches.pods.get(&guardian_key(&key(ticket.as_ref())));
+        let guardian = guardian.filter(|guardian| ticket::is_guardian_of(guardian, &ticket));
+        Seen { claimant: claimant(caches, &ticket), guardian, ticket }
+    });
+    seen.collect()
+}
+
+async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Result<(), Failure> {
+    match (action, &seen.claimant, &seen.guardian) {
+        (Action::Nominate, Some(pod), _) => nominate(claims, cx, seen, pod).await,
+        (Action::RemoveGuardian, Some(pod), Some(guardian)) => remove_guardian(claims, seen, pod, guardian).await,
+        (Action::Ungate, Some(pod), _) => ungate(claims, seen, pod).await,
+        (Action::Use, ..) => write_status(claims, cx, seen, ticket::in_use(&seen.ticket, cx.now())).await,
+        (Action::Withdraw(why), Some(pod), _) => withdraw(claims, cx, pod, why).await,
+        (Action::GiveBack(why), ..) => {
+            let status = ticket::given_back(&seen.ticket, seen.guardian.as_deref(), why, cx.now());
+            write_status(claims, cx, seen, status).await
+        }
+        // The plan asks for these only where the pods are there.
+        (Action::Nominate | Action::RemoveGuardian | Action::Ungate | Action::Withdraw(_), ..) => Ok(()),
+    }
+}
+
+/// Tells the scheduler whom the place is for; it takes that in only from an update of a pod that it knows.
+async fn nominate(claims: &Claims, cx: &Context, seen: &Seen, pod: &Pod) -> Result<(), Failure> {
+    let node = handover::node_of(&seen.ticket).unwrap_or_default();
+    let message = handover::claim_message(&seen.ticket);
+    let mut operations = vec![json!({"op": "add", "path": "/status/nominatedNodeName", "value": node})];
+    operations.extend(conditions::of_pod(pod, true, "Claimed", &message, cx.now()));
+    write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations))
+        .await
+        .map_err(write::failure)?;
+    news::tell(&cx.recorder, pod, "Claim", "TicketClaimed", &message);
+    Ok(())
+}
+
+/// Removes a guardian, if the pod, read live, still is the one that the place was promised to: a cache may be old, and
+/// a place that is free and nobody's is lost.
+async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod) -> Result<(), Failure> {
+    let live: Option<Pod> = api(&claims.client, pod.namespace()).get_opt(pod.name()).await?;
+    let promised = live.as_ref().is_some_and(|live| {
+        live.uid() == pod.uid() && live.is_gated() && !live.is_ending() && handover::is_nominated(live, &seen.ticket)
+    });
+    match live {
+        Some(live) => claims.caches.pods.wrote(live),
+        None => claims.caches.pods.deleted(&key(pod), pod.uid()),
+    }
+    if !promised {
+        return Ok(());
+    }
+    write::delete(&claims.client, &claims.caches.pods, guardian, false).await.map_err(write::failure)
+}
+
+/// Takes the gate off and writes down whose place the pod gets.
+async fn ungate(claims: &Claims, seen: &Seen, pod: &Pod) -> Result<(), Failure> {
+    let gates = &pod.spec.scheduling_gates;
+    let Some(gate) = gates.iter().position(|gate| gate.name == names::GATE) else { return Ok(()) };
+    let annotation = format!("/metadata/annotations/{}", names::ANNOTATION_BOUND_TICKET.replace('/', "~1"));
+    let operations = json!([
+        {"op": "remove", "path": format!("/spec/schedulingGates/{gate}")},
+        {"op": "add", "path": annotation, "value": seen.ticket.metadata.name},
+    ]);
+    write::patch(&claims.client, &claims.caches.pods, pod, Part::Main, operations).await.map_err(write::failure)
+}
+
+/// Takes the nomination back, and says why.
+async fn withdraw(claims: &Claims, cx: &Context, pod: &Pod, why: &str) -> Result<(), Failure> {
+    let mut operations = conditions::of_pod(pod, false, "PlaceLost", why, cx.now());
+    if pod.status.nominated_node_name.is_some() {
+        operations.push(json!({"op": "remove", "path": "/status/nominatedNodeName"}));
+    }
+    write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations))
+        .await
+        .map_err(write::failure)?;
+    news::tell(&cx.recorder, pod, "HandOver", "PlaceLost", why);
+    Ok(())
+}
+
+async fn write_status(claims: &Claims, cx: &Context, seen: &Seen, status: TicketStatus) -> Result<(), Failure> {
+    let before = seen.ticket.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let after = status.conditions.clone();
+    let written = Ticket { status: Some(status), ..seen.ticket.as_ref().clone() };
+    write::status(&claims.client, &claims.caches.tickets, &written).await.map_err(write::failure)?;
+    news::of_transition(&cx.recorder, seen.ticket.as_ref(), "HandOver", &before, &after);
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! korder's condition on a pod, as JSON patch operations.
+
+use jiff::Timestamp;
+use korder_api::names;
+use korder_core::pod::Pod;
+use serde_json::{Value, json};
+
+/// The operations that set [`names::CONDITION_TICKET_BOUND`] on the version of the pod that was looked at.
+pub(crate) fn of_pod(pod: &Pod, holds: bool, reason: &str, message: &str, now: Timestamp) -> Vec<Value> {
+    let condition = json!({
+        "type": names::CONDITION_TICKET_BOUND,
+        "status": if holds { "True" } else { "False" },
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now),
+    });
+    let conditions = &pod.status.conditions;
+    if conditions.is_empty() {
+        return vec![json!({"op": "add", "path": "/status/conditions", "value": [condition]})];
+    }
+    let there = conditions.iter().position(|one| one.type_ == names::CONDITION_TICKET_BOUND);
+    vec![match there {
+        Some(index) => json!({"op": "replace", "path": format!("/status/conditions/{index}"), "value": condition}),
+        None => json!({"op": "add", "path": "/status/conditions/-", "value": condition}),
+    }]
+}

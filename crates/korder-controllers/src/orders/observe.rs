@@ -1,0 +1,15 @@
+//! What is there of an order.
+
+use std::sync::Arc;
+
+use kooper::Key;
+use korder_api::{Order, Ticket};
+
+use crate::caches::{BY_ORDER, Caches};
+
+/// The order, and the tickets that its uid owns.
+pub(super) fn observe(caches: &Caches, key: &Key) -> Option<(Arc<Order>, Vec<Arc<Ticket>>)> {
+    let order = caches.orders.get(key)?;
+    let tickets = caches.tickets.by_index(BY_ORDER, order.metadata.uid.as_deref()?);
+    Some((order, tickets))
+}

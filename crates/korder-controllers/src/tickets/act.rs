@@ -1,0 +1,99 @@
+//! The writes for a ticket, one at a time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kooper::{Context, Failure, Outcome};
+use korder_api::{Ticket, TicketStatus, names};
+use korder_core::ticket::{self, Step};
+use korder_core::{guardian, pod::Pod};
+use kube::api::{Api, ObjectMeta, PostParams};
+
+use super::Tickets;
+use super::observe::Seen;
+use crate::{news, write};
+
+/// A refusal by quota, policy or limits may end by itself, and nothing tells us when.
+const REFUSED_RETRY: Duration = Duration::from_secs(30);
+
+/// Makes one step. `None`: look again for the next one at once.
+pub(super) async fn step(tickets: &Tickets, cx: &Context, seen: &Seen, step: Step) -> Result<Option<Outcome>, Failure> {
+    let Tickets { client, caches, .. } = tickets;
+    match step {
+        Step::CreateTwin(value) => create_twin(tickets, value).await?,
+        Step::CreateGuardian(class) => return create_guardian(tickets, cx, seen, &class).await,
+        Step::DeleteGuardian(uid) => {
+            let guardian = seen.guardian.as_deref().filter(|guardian| guardian.uid() == uid);
+            if let Some(guardian) = guardian {
+                write::delete(client, &caches.pods, guardian, false).await.map_err(write::failure)?;
+            }
+        }
+        Step::WriteStatus(status) => write_status(tickets, cx, &seen.ticket, *status).await?,
+        Step::DeleteTicket => {
+            write::delete(client, &caches.tickets, seen.ticket.as_ref(), true).await.map_err(write::failure)?;
+        }
+    }
+    Ok(None)
+}
+
+async fn create_guardian(
+    tickets: &Tickets,
+    cx: &Context,
+    seen: &Seen,
+    class: &str,
+) -> Result<Option<Outcome>, Failure> {
+    let body = guardian::pod(&seen.ticket, class, &tickets.image);
+    match write::create::<_, Pod>(&tickets.client, &tickets.caches.pods, &body).await {
+        Ok(_) => Ok(None),
+        Err(error) if write::is_refused(&error) => {
+            let kube::Error::Api(status) = &error else { return Err(error.into()) };
+            let refused = ticket::refused(&seen.ticket, &status.message, cx.now());
+            if seen.ticket.status.as_ref() != Some(&refused) {
+                write_status(tickets, cx, &seen.ticket, refused).await?;
+            }
+            Ok(Some(Outcome::After(REFUSED_RETRY)))
+        }
+        Err(error) => Err(write::failure(error)),
+    }
+}
+
+async fn write_status(tickets: &Tickets, cx: &Context, ticket: &Ticket, status: TicketStatus) -> Result<(), Failure> {
+    let before = ticket.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let after = status.conditions.clone();
+    let written = Ticket { status: Some(status), ..ticket.clone() };
+    write::status(&tickets.client, &tickets.caches.tickets, &written).await.map_err(write::failure)?;
+    news::of_transition(&cx.recorder, ticket, "Reconcile", &before, &after);
+    Ok(())
+}
+
+/// Makes the priority class for guardians of this value.
+async fn create_twin(tickets: &Tickets, value: i32) -> Result<(), Failure> {
+    let name = names::twin_priority_class(value);
+    let class = PriorityClass {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(BTreeMap::from([
+                (names::LABEL_TWIN.to_owned(), "true".to_owned()),
+                ("app.kubernetes.io/managed-by".to_owned(), "korder".to_owned()),
+                ("app.kubernetes.io/part-of".to_owned(), "korder".to_owned()),
+            ])),
+            ..ObjectMeta::default()
+        },
+        value,
+        preemption_policy: Some("Never".to_owned()),
+        description: Some(format!("Guardians of tickets for pods of priority {value}. Made by korder.")),
+        global_default: None,
+    };
+    let api: Api<PriorityClass> = Api::all(tickets.client.clone());
+    let there = match api.create(&PostParams::default(), &class).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => api.get(&name).await?,
+        made => made?,
+    };
+    if there.value != value {
+        let why = format!("priority class `{name}` has the value {}, not {value}: delete it", there.value);
+        return Err(Failure::terminal(why));
+    }
+    tickets.caches.classes.wrote(there);
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Keeps each ticket's guardian, and ends the ticket in its time.
+
+mod act;
+mod observe;
+
+use std::time::Duration;
+
+use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconciler};
+use korder_api::{Order, Ticket, TicketPhase, names};
+use korder_core::node::Node;
+use korder_core::pod::Pod;
+use korder_core::ticket;
+use kube::Client;
+
+pub(crate) use observe::{claimant, guardian_key};
+
+use crate::Config;
+use crate::caches::{BY_NODE, BY_ORDER, BY_PHASE, Caches};
+
+/// Writes in a row for one ticket; the most that any plan needs, and some.
+const MAX_STEPS: usize = 6;
+
+/// The controller of tickets.
+pub fn controller(
+    client: &Client,
+    caches: &Caches,
+    config: &Config,
+) -> ControllerBuilder<Key, impl Reconciler<Key> + use<>> {
+    let reconciler = Tickets { client: client.clone(), caches: caches.clone(), image: config.guardian_image.clone() };
+    let tickets = caches.tickets.clone();
+    let of = move |index: &'static str, value: &str| tickets.by_index(index, value);
+    let on_node = of.clone();
+    let waiting = of.clone();
+    ControllerBuilder::new("tickets", reconciler)
+        .watches(&caches.tickets, Change::keys)
+        .watches(&caches.pods, tickets_of_pod)
+        .watches(&caches.nodes, move |change: &Change<Node>| match &change.new {
+            Some(_) => vec![],
+            None => keys(&change.latest().map(|node| on_node(BY_NODE, node.name())).unwrap_or_default()),
+        })
+        .watches(&caches.classes, move |_| keys(&waiting(BY_PHASE, TicketPhase::Pending.as_str())))
+        .watches(&caches.orders, move |change: &Change<Order>| {
+            let uid = change.latest().and_then(|order| order.metadata.uid.clone()).unwrap_or_default();
+            let mut tickets = of(BY_ORDER, &uid);
+            tickets.retain(|ticket| ticket.phase() == TicketPhase::Expired);
+            keys(&tickets)
+        })
+        .concurrency(16)
+}
+
+fn keys(tickets: &[std::sync::Arc<Ticket>]) -> Vec<Key> {
+    tickets.iter().map(|ticket| Key::of(ticket.as_ref())).collect()
+}
+
+/// The ticket that a pod guards, or has.
+fn tickets_of_pod(change: &Change<Pod>) -> Vec<Key> {
+    let mut tickets = change.owners::<Ticket>();
+    tickets.extend(change.sides().filter_map(|pod| {
+        let ticket = pod.annotation(names::ANNOTATION_BOUND_TICKET)?;
+        Some(Key::namespaced(pod.namespace(), ticket))
+    }));
+    tickets.dedup();
+    tickets
+}
+
+/// The reconciler of tickets.
+struct Tickets {
+    client: Client,
+    caches: Caches,
+    image: String,
+}
+
+impl Reconciler<Key> for Tickets {
+    async fn reconcile(&self, cx: Context, key: Key) -> Result<Outcome, Failure> {
+        for _ in 0..MAX_STEPS {
+            let Some(seen) = observe::observe(&self.caches, &key) else { return Ok(Outcome::Done) };
+            let plan = ticket::plan(&seen.observed(), cx.now());
+            let Some(step) = plan.step else {
+                let wait = plan.wake.map(|wake| wake.duration_since(cx.now()));
+                let after = |wait| Outcome::After(Duration::try_from(wait).unwrap_or_default());
+                return Ok(wait.map_or(Outcome::Done, after));
+            };
+            if let Some(outcome) = act::step(self, &cx, &seen, step).await? {
+                return Ok(outcome);
+            }
+        }
+        Ok(Outcome::After(Duration::from_millis(100)))
+    }
+}

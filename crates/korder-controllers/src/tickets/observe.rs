@@ -1,0 +1,82 @@
+//! What is there of a ticket.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kooper::Key;
+use korder_api::{Ticket, names};
+use korder_core::order;
+use korder_core::pod::Pod;
+use korder_core::ticket::Observed;
+
+use crate::caches::Caches;
+
+/// A ticket and what belongs to it, held while a plan is made of it.
+pub(super) struct Seen {
+    pub(super) ticket: Arc<Ticket>,
+    pub(super) guardian: Option<Arc<Pod>>,
+    claimant: Option<Arc<Pod>>,
+    node_exists: bool,
+    priority: Option<i32>,
+    twin_exists: bool,
+    counted: bool,
+}
+
+impl Seen {
+    pub(super) fn observed(&self) -> Observed<'_> {
+        Observed {
+            ticket: &self.ticket,
+            guardian: self.guardian.as_deref(),
+            claimant: self.claimant.as_deref(),
+            node_exists: self.node_exists,
+            priority: self.priority,
+            twin_exists: self.twin_exists,
+            counted: self.counted,
+        }
+    }
+}
+
+pub(super) fn observe(caches: &Caches, key: &Key) -> Option<Seen> {
+    let ticket = caches.tickets.get(key)?;
+    let guardian = caches.pods.get(&guardian_key(key));
+    let claimant = claimant(caches, &ticket);
+    let node = guardian.as_ref().and_then(|guardian| guardian.spec.node_name.clone());
+    let node_exists = node.is_some_and(|node| caches.nodes.get(&Key::cluster(node)).is_some());
+    let priority = priority(caches, ticket.spec.priority_class_name.as_deref());
+    let twin = priority.map(|value| Key::cluster(names::twin_priority_class(value)));
+    let twin_exists = twin.is_some_and(|twin| caches.classes.get(&twin).is_some());
+    let counted = has_counted(caches, &ticket);
+    Some(Seen { ticket, guardian, claimant, node_exists, priority, twin_exists, counted })
+}
+
+/// The key of a ticket's guardian.
+pub(crate) fn guardian_key(ticket: &Key) -> Key {
+    Key { namespace: ticket.namespace.clone(), name: names::guardian_name(&ticket.name) }
+}
+
+/// The pod that a ticket was given to: the one of that name only if it has the uid too.
+pub(crate) fn claimant(caches: &Caches, ticket: &Ticket) -> Option<Arc<Pod>> {
+    let claim = ticket.claim()?;
+    caches.pods.get(&Key::namespaced(&claim.namespace, &claim.name)).filter(|pod| pod.uid() == claim.uid)
+}
+
+/// The priority that pods of a class have; without a class that of the cluster's default, or 0.
+fn priority(caches: &Caches, class: Option<&str>) -> Option<i32> {
+    match class {
+        Some(class) => Some(caches.classes.get(&Key::cluster(class))?.value),
+        None => Some(default_priority(caches.classes.list().iter().map(AsRef::as_ref))),
+    }
+}
+
+/// Where several classes say that they are the default, the API server takes the one of the least value.
+fn default_priority<'a>(classes: impl Iterator<Item = &'a PriorityClass>) -> i32 {
+    classes.filter(|class| class.global_default == Some(true)).map(|class| class.value).min().unwrap_or(0)
+}
+
+fn has_counted(caches: &Caches, ticket: &Ticket) -> bool {
+    let Some((name, uid)) = ticket.order() else { return true };
+    let namespace = ticket.metadata.namespace.clone().unwrap_or_default();
+    let order = caches.orders.get(&Key::namespaced(namespace, name));
+    let order = order.filter(|order| order.metadata.uid.as_deref() == Some(uid));
+    order.is_none_or(|order| order::has_counted(&order, ticket))
+}

@@ -1,0 +1,199 @@
+//! Writes, each with what it must find to be made, and taken into the caches at once.
+
+use futures::{StreamExt, stream};
+use kooper::{Cache, Failure, Key, patch};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{NamespaceResourceScope, Request};
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Name of the field manager of all our writes.
+const FIELD_MANAGER: &str = "korder-controller";
+
+/// How many writes one reconcile has in flight.
+const IN_FLIGHT: usize = 16;
+
+/// Makes writes side by side, all of them even if one fails, so that one object's trouble is not the others'; then the
+/// answers, or the first error.
+pub(crate) async fn all<T, E>(writes: Vec<impl Future<Output = Result<T, E>>>) -> Result<Vec<T>, E> {
+    let results: Vec<Result<T, E>> = stream::iter(writes).buffer_unordered(IN_FLIGHT).collect().await;
+    results.into_iter().collect()
+}
+
+fn post_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+fn patch_params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// Objects that live in a namespace and whose type says which kind they are.
+pub(crate) trait Namespaced:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + std::fmt::Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Namespaced for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+pub(crate) fn api<K: Namespaced>(client: &Client, namespace: &str) -> Api<K> {
+    Api::namespaced(client.clone(), namespace)
+}
+
+/// Whether an object of the name was there already.
+#[derive(Debug)]
+pub(crate) enum Created<K> {
+    /// It is made.
+    New,
+    /// There is one of that name, read live.
+    Exists(K),
+}
+
+/// Makes an object of our own definition, read back as the type that the cache holds.
+///
+/// A creation whose reply was lost finds its own object: the caller tells by the owner.
+pub(crate) async fn create<B, K>(client: &Client, cache: &Cache<K>, body: &B) -> Result<Created<K>, kube::Error>
+where
+    B: Resource<DynamicType = ()> + Serialize,
+    K: Namespaced,
+{
+    let namespace = body.meta().namespace.as_deref().unwrap_or_default();
+    let name = body.meta().name.as_deref().unwrap_or_default();
+    let bytes = serde_json::to_vec(body).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(B::url_path(&(), Some(namespace)))
+        .create(&post_params(), bytes)
+        .map_err(kube::Error::BuildRequest)?;
+    match client.request::<K>(request).await {
+        Ok(made) => {
+            cache.wrote(made);
+            Ok(Created::New)
+        }
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let there = api::<K>(client, namespace).get(name).await?;
+            cache.wrote(there.clone());
+            Ok(Created::Exists(there))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the status of one of our kinds, if the object is still the version that was looked at.
+pub(crate) async fn status<K>(client: &Client, cache: &Cache<K>, object: &K) -> Result<(), kube::Error>
+where
+    K: Namespaced + Serialize,
+{
+    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+    let written = api::<K>(client, namespace).replace_status(&object.name_any(), &post_params(), object).await;
+    match written {
+        Ok(written) => {
+            cache.wrote(written);
+            Ok(())
+        }
+        Err(error) => Err(gone(cache, object, error)),
+    }
+}
+
+/// Removes an object of this uid (and, where asked, of this very version) at once.
+///
+/// An object that is gone already is a success; one that somebody's finalizer keeps stays in the cache as it is now.
+pub(crate) async fn delete<K: Namespaced>(
+    client: &Client,
+    cache: &Cache<K>,
+    object: &K,
+    same_version: bool,
+) -> Result<(), kube::Error> {
+    let meta = object.meta();
+    let params = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(Preconditions {
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone().filter(|_| same_version),
+        }),
+        ..DeleteParams::background()
+    };
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let key = Key::of(object);
+    let uid = meta.uid.as_deref().unwrap_or_default();
+    match api::<K>(client, namespace).delete(&key.name, &params).await {
+        Ok(deleted) => match deleted.left().filter(|left| !left.finalizers().is_empty()) {
+            Some(kept) => cache.wrote(kept),
+            None => cache.deleted(&key, uid),
+        },
+        Err(kube::Error::Api(status)) if status.code == 404 => cache.deleted(&key, uid),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Which part of an object is patched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All but the status.
+    Main,
+    /// The status.
+    Status,
+}
+
+/// Patches an object that is not ours, if it is still the version that was looked at.
+pub(crate) async fn patch<K: Namespaced>(
+    client: &Client,
+    cache: &Cache<K>,
+    seen: &K,
+    part: Part,
+    operations: serde_json::Value,
+) -> Result<(), kube::Error> {
+    let operations = serde_json::from_value(operations).map_err(kube::Error::SerdeError)?;
+    let patch: Patch<()> = patch::guarded(seen, operations);
+    let api = api::<K>(client, seen.meta().namespace.as_deref().unwrap_or_default());
+    let name = seen.name_any();
+    let patched = match part {
+        Part::Main => api.patch(&name, &patch_params(), &patch).await,
+        Part::Status => api.patch_status(&name, &patch_params(), &patch).await,
+    };
+    match patched {
+        Ok(patched) => {
+            cache.wrote(patched);
+            Ok(())
+        }
+        Err(error) => Err(gone(cache, seen, error)),
+    }
+}
+
+/// Takes an object out of the cache that a write found to be gone.
+fn gone<K: Namespaced>(cache: &Cache<K>, object: &K, error: kube::Error) -> kube::Error {
+    if is_not_found(&error) {
+        cache.deleted(&Key::of(object), object.meta().uid.as_deref().unwrap_or_default());
+    }
+    error
+}
+
+/// Whether the object of a write is gone.
+pub(crate) fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// Whether the API server refuses a write for what it says, so that trying again soon is no use.
+pub(crate) fn is_refused(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422))
+}
+
+/// What to do about a write that failed: an object that is gone or has changed is looked at again.
+pub(crate) fn failure(error: kube::Error) -> Failure {
+    if is_not_found(&error) { Failure::Conflict(error.into()) } else { error.into() }
+}

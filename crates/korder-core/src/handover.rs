@@ -1,0 +1,177 @@
+//! The hand-over of places from guardians to pods, node by node.
+//!
+//! The scheduler counts every pod that is nominated to a node against every other of its priority or below, so
+//! hand-overs that overlap on one node make its pods refuse each other. All claims that wait on a node therefore go
+//! through each stage together: nominate all; remove all their guardians; when the last is gone, ungate all; when the
+//! last is bound, the next batch begins. Each stage is read off the objects, so that a crash in any of them is
+//! continued from there. (`RunFilterPluginsWithNominatedPods` in the scheduler's `framework/runtime`.)
+
+use jiff::{SignedDuration, Timestamp};
+use korder_api::{Ticket, names};
+
+use crate::pod::Pod;
+
+/// After this long a hand-over that is not done is given up.
+pub const DEADLINE: SignedDuration = SignedDuration::from_secs(30);
+/// A pod that the scheduler refuses is given this long: one attempt may have come too early.
+const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(5);
+
+/// A ticket in phase `Claimed`, and what belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The ticket.
+    pub ticket: &'a Ticket,
+    /// The pod of its `claimRef`, by uid.
+    pub claimant: Option<&'a Pod>,
+    /// Its guardian.
+    pub guardian: Option<&'a Pod>,
+}
+
+/// One write for one claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Tell the scheduler that the place is meant for the pod.
+    Nominate,
+    /// Remove the guardian, if the pod, read live, still has our nomination.
+    RemoveGuardian,
+    /// Let the scheduler place the pod.
+    Ungate,
+    /// The pod is bound to the place.
+    Use,
+    /// Take the nomination back, so that it counts against nobody.
+    Withdraw(&'static str),
+    /// The pod does not take the place.
+    GiveBack(&'static str),
+}
+
+/// An action for the claim at this index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Which of the claims that were handed in.
+    pub claim: usize,
+    /// What to do.
+    pub action: Action,
+}
+
+/// Steps that may all be made at once, and when to look again though nothing has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// When the first deadline is over.
+    pub wake: Option<Timestamp>,
+}
+
+/// How far a claim has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The ticket is the pod's; the scheduler does not know.
+    Claimed,
+    /// The scheduler knows; the guardian is there.
+    Nominated,
+    /// The guardian is going.
+    Leaving,
+    /// The guardian is gone.
+    Free,
+    /// The gate is off; the pod is not bound yet.
+    Ungated,
+    /// The pod is bound where it should be.
+    Bound,
+    /// The hand-over is off.
+    Off(&'static str),
+    /// The hand-over is off, and the pod is still nominated.
+    OffNominated(&'static str),
+}
+
+/// The steps for all claims on one node.
+pub fn plan(claims: &[Claim<'_>], now: Timestamp) -> Plan {
+    let stages: Vec<Stage> = claims.iter().map(|claim| stage(claim, now)).collect();
+    let any = |wanted: Stage| stages.contains(&wanted);
+    let (under_way, batch_action) = if any(Stage::Ungated) {
+        (None, None)
+    } else if any(Stage::Leaving) || any(Stage::Free) {
+        // A crash may have come between two deletions of one batch.
+        if any(Stage::Nominated) {
+            (Some(Stage::Nominated), Some(Action::RemoveGuardian))
+        } else if any(Stage::Leaving) {
+            (None, None)
+        } else {
+            (Some(Stage::Free), Some(Action::Ungate))
+        }
+    } else if any(Stage::Claimed) {
+        (Some(Stage::Claimed), Some(Action::Nominate))
+    } else {
+        (Some(Stage::Nominated), Some(Action::RemoveGuardian))
+    };
+    let action = |stage: Stage| match stage {
+        Stage::Bound => Some(Action::Use),
+        Stage::Off(why) => Some(Action::GiveBack(why)),
+        Stage::OffNominated(why) => Some(Action::Withdraw(why)),
+        stage if Some(stage) == under_way => batch_action.clone(),
+        _ => None,
+    };
+    let steps = stages.iter().enumerate().filter_map(|(claim, &stage)| Some(Step { claim, action: action(stage)? }));
+    let deadlines = claims.iter().filter_map(|claim| wake(claim, now));
+    Plan { steps: steps.collect(), wake: deadlines.min() }
+}
+
+fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
+    let Claim { ticket, claimant, guardian } = *claim;
+    let Some(pod) = claimant else { return Stage::Off("the pod is gone") };
+    if let Some(node) = &pod.spec.node_name {
+        let bound = node_of(ticket) == Some(node.as_str());
+        return if bound { Stage::Bound } else { Stage::Off("the pod was bound to another node") };
+    }
+    if pod.is_ending() {
+        return Stage::Off("the pod is ending");
+    }
+    let age = age(ticket, now);
+    if !pod.is_gated() {
+        return if guardian.is_some_and(Pod::is_running) {
+            Stage::Off("the pod's gate was removed before the place was free")
+        } else if age >= DEADLINE || (age >= REFUSED_GRACE && pod.unschedulable().is_some()) {
+            Stage::Off("the scheduler did not place the pod")
+        } else {
+            Stage::Ungated
+        };
+    }
+    if !is_nominated(pod, ticket) {
+        let held = guardian.is_some_and(Pod::is_running);
+        return if held && age < DEADLINE { Stage::Claimed } else { Stage::Off("the guardian was lost") };
+    }
+    match guardian {
+        _ if age >= DEADLINE => Stage::OffNominated("the place did not become free in time"),
+        None => Stage::Free,
+        Some(guardian) if guardian.metadata.deletion_timestamp.is_some() => Stage::Leaving,
+        Some(_) => Stage::Nominated,
+    }
+}
+
+fn age(ticket: &Ticket, now: Timestamp) -> SignedDuration {
+    ticket.claim().map_or(DEADLINE, |claim| now.duration_since(claim.time.0))
+}
+
+/// The next time at which the claim's stage may change by itself.
+fn wake(claim: &Claim<'_>, now: Timestamp) -> Option<Timestamp> {
+    let since = claim.ticket.claim()?.time.0;
+    [since + REFUSED_GRACE, since + DEADLINE].into_iter().find(|&deadline| deadline > now)
+}
+
+/// The node whose place the ticket is.
+pub fn node_of(ticket: &Ticket) -> Option<&str> {
+    ticket.status.as_ref()?.node_name.as_deref()
+}
+
+/// Whether the pod carries the nomination for this ticket's place.
+pub fn is_nominated(pod: &Pod, ticket: &Ticket) -> bool {
+    pod.status.nominated_node_name.as_deref() == node_of(ticket)
+        && pod
+            .condition(names::CONDITION_TICKET_BOUND)
+            .is_some_and(|condition| condition.status == "True" && condition.message == claim_message(ticket))
+}
+
+/// What the pod's condition says once it has the ticket.
+pub fn claim_message(ticket: &Ticket) -> String {
+    let name = ticket.metadata.name.as_deref().unwrap_or_default();
+    format!("ticket `{name}` on node `{}`", node_of(ticket).unwrap_or_default())
+}

@@ -1,0 +1,232 @@
+//! How many tickets an order has, by its strategy and refresh policy.
+//!
+//! Tickets are numbered through the life of an order (`my-order-1`, `my-order-2`, …): their names are known before they
+//! are made, so that a creation whose reply was lost is not made twice.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use korder_api::order::{RefreshPolicy, StrategyType, TicketTemplate};
+use korder_api::{Order, OrderStatus, Ticket, TicketPhase, names};
+
+use crate::conditions::{self, Progress, Say};
+use crate::ordinals::Ordinals;
+use crate::ticket;
+
+/// What to do for an order. All of it may be done at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Tickets to make.
+    pub create: Vec<Ticket>,
+    /// Unclaimed tickets to remove, each only if it has not changed since.
+    pub delete: Vec<Ticket>,
+    /// The status, where it has changed.
+    pub status: Option<OrderStatus>,
+}
+
+/// Counts of an order's tickets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    pending: i32,
+    ready: i32,
+    claimed: i32,
+    used: i32,
+}
+
+/// The refresh policy in force.
+pub fn refresh_policy(order: &Order) -> RefreshPolicy {
+    order.spec.strategy.as_ref().and_then(|strategy| strategy.refresh_policy).unwrap_or_default()
+}
+
+/// Whether an expired ticket may be forgotten: its order, if it needs to remember that it expired, does.
+pub fn has_counted(order: &Order, ticket: &Ticket) -> bool {
+    refresh_policy(order) != RefreshPolicy::OnClaim
+        || ordinal(order, ticket).is_none_or(|number| closed(order).contains(number))
+}
+
+/// The number of a ticket of this order.
+pub fn ordinal(order: &Order, ticket: &Ticket) -> Option<i64> {
+    let name = ticket.metadata.name.as_deref()?;
+    name.strip_prefix(order.metadata.name.as_deref()?)?.strip_prefix('-')?.parse().ok().filter(|&number| number > 0)
+}
+
+/// What to do for an order, given the tickets that its uid owns.
+pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
+    let Some(template) = &order.spec.template else { return Plan::default() };
+    if order.metadata.deletion_timestamp.is_some() {
+        return Plan::default();
+    }
+    let policy = refresh_policy(order);
+    let replicas = order.spec.replicas.unwrap_or(1);
+    let there: Vec<&Ticket> =
+        tickets.iter().copied().filter(|ticket| ticket.metadata.deletion_timestamp.is_none()).collect();
+    let unclaimed = unclaimed(order, &there);
+    let live = i32::try_from(unclaimed.len()).unwrap_or(i32::MAX);
+    let before = order.status.as_ref();
+    let last = tickets.iter().filter_map(|ticket| ordinal(order, ticket)).max().unwrap_or(0);
+    let issued = before.map_or(0, |status| status.issued).max(last);
+    let closed = if policy == RefreshPolicy::OnClaim { expired(order, tickets) } else { Ordinals::default() };
+    let wanted = wanted(policy, replicas, live, issued, closed.len());
+
+    let paused = order.spec.paused == Some(true);
+    let missing = if paused { 0 } else { i64::from(wanted - live).max(0) };
+    let surplus = if paused { 0 } else { usize::try_from(live - wanted).unwrap_or(0) };
+    let create: Vec<Ticket> = (1..=missing).map(|n| make(order, template, issued + n)).collect();
+    let delete = unclaimed.into_iter().take(surplus).cloned().collect();
+
+    let summary = Summary { order, tickets: &there, policy, wanted, issued: issued + missing, closed };
+    let status = summary.status(now);
+    Plan { create, delete, status: (before != Some(&status)).then_some(status) }
+}
+
+/// How many unclaimed tickets there should be.
+fn wanted(policy: RefreshPolicy, replicas: i32, live: i32, issued: i64, closed: usize) -> i32 {
+    let wanted = match policy {
+        RefreshPolicy::Always => i64::from(replicas),
+        RefreshPolicy::OnClaim => i64::from(replicas) - i64::try_from(closed).unwrap_or(i64::MAX),
+        // All that were ever issued count, also those that are gone.
+        RefreshPolicy::Never => i64::from(replicas) - (issued - i64::from(live)),
+    };
+    i32::try_from(wanted.max(0)).unwrap_or(i32::MAX)
+}
+
+/// The unclaimed tickets, those that can best be spared first: without a place, then the youngest.
+fn unclaimed<'a>(order: &Order, tickets: &[&'a Ticket]) -> Vec<&'a Ticket> {
+    let is_unclaimed = |ticket: &&Ticket| matches!(ticket.phase(), TicketPhase::Pending | TicketPhase::Ready);
+    let mut unclaimed: Vec<&Ticket> = tickets.iter().copied().filter(is_unclaimed).collect();
+    unclaimed.sort_by_key(|ticket| (ticket.phase(), std::cmp::Reverse(ordinal(order, ticket))));
+    unclaimed
+}
+
+fn closed(order: &Order) -> Ordinals {
+    let closed = order.status.as_ref().and_then(|status| status.closed.as_deref()).unwrap_or_default();
+    closed.parse().unwrap_or_default()
+}
+
+/// The numbers of all tickets that have expired: those remembered and those seen.
+fn expired(order: &Order, tickets: &[&Ticket]) -> Ordinals {
+    let mut closed = closed(order);
+    for ticket in tickets.iter().filter(|ticket| ticket.phase() == TicketPhase::Expired) {
+        if let Some(number) = ordinal(order, ticket) {
+            closed.insert(number);
+        }
+    }
+    closed
+}
+
+fn make(order: &Order, template: &TicketTemplate, number: i64) -> Ticket {
+    let meta = &order.metadata;
+    let name = meta.name.clone().unwrap_or_default();
+    let given = template.metadata.clone().unwrap_or_default();
+    let mut labels = given.labels;
+    labels.insert(names::LABEL_ORDER.to_owned(), name.clone());
+    let mut ticket = Ticket::new(&format!("{name}-{number}"), template.spec.clone());
+    ticket.metadata = ObjectMeta {
+        namespace: meta.namespace.clone(),
+        labels: Some(labels),
+        annotations: Some(given.annotations).filter(|annotations: &BTreeMap<_, _>| !annotations.is_empty()),
+        owner_references: Some(vec![OwnerReference {
+            api_version: names::API_VERSION.to_owned(),
+            kind: "Order".to_owned(),
+            name,
+            uid: meta.uid.clone().unwrap_or_default(),
+            controller: Some(true),
+            block_owner_deletion: Some(false),
+        }]),
+        ..ticket.metadata
+    };
+    ticket
+}
+
+/// What the status is made of.
+struct Summary<'a> {
+    order: &'a Order,
+    tickets: &'a [&'a Ticket],
+    policy: RefreshPolicy,
+    wanted: i32,
+    issued: i64,
+    closed: Ordinals,
+}
+
+impl Summary<'_> {
+    fn status(&self, now: Timestamp) -> OrderStatus {
+        let order = self.order;
+        let before = order.status.clone().unwrap_or_default();
+        let Counts { pending, ready, claimed, used } = self.counts();
+        let type_ = order.spec.strategy.as_ref().and_then(|strategy| strategy.type_).unwrap_or(StrategyType::OneTime);
+        let mut status = OrderStatus {
+            observed_generation: order.metadata.generation,
+            strategy: Some(format!("{}/{}", type_.as_str(), self.policy.as_str())),
+            wanted: self.wanted,
+            replicas: pending + ready + claimed + used,
+            pending,
+            ready,
+            claimed,
+            used,
+            expired: i32::try_from(self.closed.len()).unwrap_or(i32::MAX),
+            issued: self.issued,
+            closed: Some(self.closed.to_string()).filter(|text| !text.is_empty()),
+            label_selector: order.metadata.name.as_ref().map(|name| format!("{}={name}", names::LABEL_ORDER)),
+            conditions: before.conditions,
+        };
+        let (ready, progress) = self.verdict(ready);
+        conditions::summarize(&mut status.conditions, ready, progress, order.metadata.generation, now);
+        status
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for ticket in self.tickets {
+            match ticket.phase() {
+                TicketPhase::Pending => counts.pending += 1,
+                TicketPhase::Ready => counts.ready += 1,
+                TicketPhase::Claimed => counts.claimed += 1,
+                TicketPhase::Used if ticket.status.as_ref().is_some_and(|status| status.finish_time.is_none()) => {
+                    counts.used += 1;
+                }
+                TicketPhase::Used | TicketPhase::Expired | TicketPhase::Lost => {}
+            }
+        }
+        counts
+    }
+
+    fn verdict(&self, ready: i32) -> (Say<'static>, Progress) {
+        let wanted = self.wanted;
+        let say = |holds: bool, reason: &'static str, message: String| Say {
+            type_: conditions::READY,
+            holds,
+            reason,
+            message,
+        };
+        if self.order.spec.paused == Some(true) {
+            return (say(true, "Paused", "paused: nothing is made or removed".to_owned()), Progress::Settled);
+        }
+        if wanted == 0 && self.policy != RefreshPolicy::Always && self.order.spec.replicas != Some(0) {
+            let message = "all tickets are claimed or expired, and none is made again".to_owned();
+            return (say(true, "Complete", message), Progress::Settled);
+        }
+        let count = format!("{ready} of {wanted} tickets are ready");
+        if ready >= wanted {
+            return (say(true, "Ready", count), Progress::Settled);
+        }
+        let stuck = |reason: &str| {
+            let mut waiting = self.tickets.iter().filter(|ticket| ticket.phase() == TicketPhase::Pending);
+            waiting.find(|ticket| ticket::reason(ticket) == Some(reason)).copied()
+        };
+        if let Some(ticket) = stuck("GuardianRefused") {
+            return (say(false, "GuardianRefused", format!("{count}; {}", message(ticket))), Progress::Stalled);
+        }
+        if let Some(ticket) = stuck("Unschedulable") {
+            return (say(false, "WaitingForCapacity", format!("{count}; {}", message(ticket))), Progress::Reconciling);
+        }
+        (say(false, "Filling", count), Progress::Reconciling)
+    }
+}
+
+fn message(ticket: &Ticket) -> String {
+    let conditions = ticket.status.iter().flat_map(|status| &status.conditions);
+    let ready = conditions.into_iter().find(|condition| condition.type_ == conditions::READY);
+    let name = ticket.metadata.name.as_deref().unwrap_or_default();
+    format!("`{name}`: {}", ready.map(|condition| condition.message.as_str()).unwrap_or_default())
+}

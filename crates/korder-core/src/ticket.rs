@@ -1,0 +1,310 @@
+//! The life of a ticket, but for the hand-over (see [`crate::handover`]).
+//!
+//! `Pending` until its guardian runs, `Ready` while it does, `Expired` when its time is over first; a used ticket ends
+//! with its pod. The guardian is made, made again, and removed here.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use korder_api::ticket::{ClaimRef, CleanupPolicy, Lifecycle};
+use korder_api::{Ticket, TicketPhase, TicketStatus, names};
+
+use crate::conditions::{self, Progress, Say};
+use crate::pod::Pod;
+
+/// How long an ended ticket is kept where it does not say: long enough to be looked at.
+const DEFAULT_TTL: SignedDuration = SignedDuration::from_secs(300);
+/// A ticket that is not ready after this long says so in its status; most are by then and spare the write.
+const QUIET_START: SignedDuration = SignedDuration::from_secs(2);
+
+/// What is known of a ticket and what belongs to it.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    /// The ticket.
+    pub ticket: &'a Ticket,
+    /// The pod under the name of its guardian, whosever it is.
+    pub guardian: Option<&'a Pod>,
+    /// The pod that the ticket was given to, by uid.
+    pub claimant: Option<&'a Pod>,
+    /// Whether the node that the guardian is bound to exists.
+    pub node_exists: bool,
+    /// The priority of the pods that the ticket is for; none where its class does not exist.
+    pub priority: Option<i32>,
+    /// Whether the priority class of such guardians exists.
+    pub twin_exists: bool,
+    /// Whether its order needs it no more to count what has expired.
+    pub counted: bool,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Make the priority class for guardians of this priority.
+    CreateTwin(i32),
+    /// Make the guardian at the priority class of this name.
+    CreateGuardian(String),
+    /// Remove the guardian of this uid.
+    DeleteGuardian(String),
+    /// Write the status.
+    WriteStatus(Box<TicketStatus>),
+    /// Remove the ticket.
+    DeleteTicket,
+}
+
+/// What to do now, and when to look again though nothing has changed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The one write to make.
+    pub step: Option<Step>,
+    /// When to look again.
+    pub wake: Option<Timestamp>,
+}
+
+impl Plan {
+    fn step(step: Step) -> Self {
+        Self { step: Some(step), wake: None }
+    }
+
+    fn status(ticket: &Ticket, status: TicketStatus) -> Self {
+        let changed = ticket.status.as_ref() != Some(&status);
+        Self { step: changed.then(|| Step::WriteStatus(Box::new(status))), wake: None }
+    }
+
+    fn wait_until(wake: Timestamp) -> Self {
+        Self { step: None, wake: Some(wake) }
+    }
+}
+
+/// The next write for a ticket.
+pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
+    if seen.ticket.metadata.deletion_timestamp.is_some() {
+        return Plan::default();
+    }
+    match seen.ticket.phase() {
+        TicketPhase::Pending | TicketPhase::Ready => unclaimed(seen, now),
+        TicketPhase::Claimed => Plan::default(),
+        TicketPhase::Used => used(seen, now),
+        TicketPhase::Expired | TicketPhase::Lost => ended(seen, now),
+    }
+}
+
+fn unclaimed(seen: &Observed<'_>, now: Timestamp) -> Plan {
+    let ticket = seen.ticket;
+    let expires = ticket.status.as_ref().and_then(|status| status.expiration_time.as_ref()).map(|time| time.0);
+    if expires.is_some_and(|expires| expires <= now) {
+        return Plan::status(ticket, expired(ticket, now));
+    }
+    let mut plan = match seen.guardian {
+        Some(guardian) => held(seen, guardian, now),
+        None if ticket.phase() == TicketPhase::Ready => Plan::status(ticket, guardian_gone(ticket, now)),
+        None => missing(seen, now),
+    };
+    plan.wake = plan.wake.into_iter().chain(expires).min();
+    plan
+}
+
+/// There is no guardian yet, or no more.
+fn missing(seen: &Observed<'_>, now: Timestamp) -> Plan {
+    let Some(priority) = seen.priority else {
+        let class = seen.ticket.spec.priority_class_name.as_deref().unwrap_or_default();
+        return Plan::status(
+            seen.ticket,
+            refused(seen.ticket, &format!("priority class `{class}` does not exist"), now),
+        );
+    };
+    Plan::step(if seen.twin_exists {
+        Step::CreateGuardian(names::twin_priority_class(priority))
+    } else {
+        Step::CreateTwin(priority)
+    })
+}
+
+/// There is a pod under the guardian's name.
+fn held(seen: &Observed<'_>, guardian: &Pod, now: Timestamp) -> Plan {
+    let ticket = seen.ticket;
+    let ready = ticket.phase() == TicketPhase::Ready;
+    if !is_guardian_of(guardian, ticket) {
+        let foreign = format!("a pod named `{}` is in the way", guardian.name());
+        return if guardian.metadata.deletion_timestamp.is_some() {
+            Plan::default()
+        } else {
+            Plan::status(ticket, refused(ticket, &foreign, now))
+        };
+    }
+    if guardian.is_running() && seen.node_exists {
+        return if ready { Plan::default() } else { Plan::status(ticket, held_status(ticket, guardian, now)) };
+    }
+    if ready {
+        return Plan::status(ticket, guardian_gone(ticket, now));
+    }
+    if guardian.metadata.deletion_timestamp.is_some() {
+        return Plan::default();
+    }
+    if guardian.has_ended() || (guardian.spec.node_name.is_some() && !seen.node_exists) {
+        return Plan::step(Step::DeleteGuardian(guardian.uid().to_owned()));
+    }
+    waiting(ticket, guardian, now)
+}
+
+/// The guardian has no place yet.
+fn waiting(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> Plan {
+    if let Some(message) = guardian.unschedulable() {
+        let unchanged = reason(ticket) == Some("Unschedulable");
+        let status = || pending(ticket, "Unschedulable", &format!("no node has a place: {message}"), now);
+        return if unchanged { Plan::default() } else { Plan::status(ticket, status()) };
+    }
+    let quiet_until = ticket.metadata.creation_timestamp.as_ref().map_or(now, |made| made.0 + QUIET_START);
+    if ticket.status.is_none() && now < quiet_until {
+        return Plan::wait_until(quiet_until);
+    }
+    if ticket.status.is_none() {
+        return Plan::status(ticket, pending(ticket, "Starting", "the guardian is starting", now));
+    }
+    Plan::default()
+}
+
+fn used(seen: &Observed<'_>, now: Timestamp) -> Plan {
+    let ticket = seen.ticket;
+    if seen.claimant.is_some_and(|pod| !pod.has_ended()) {
+        return Plan::default();
+    }
+    let status = ticket.status.clone().unwrap_or_default();
+    let Some(finished) = &status.finish_time else {
+        let mut status = TicketStatus { finish_time: Some(Time(now)), ..status };
+        say(&mut status, ticket, false, "PodEnded", "the pod that used it has ended".to_owned(), now);
+        return Plan::status(ticket, status);
+    };
+    clean_up(ticket, finished.0, now)
+}
+
+fn ended(seen: &Observed<'_>, now: Timestamp) -> Plan {
+    if let Some(guardian) = seen.guardian.filter(|guardian| is_guardian_of(guardian, seen.ticket)) {
+        let going = guardian.metadata.deletion_timestamp.is_some();
+        return if going { Plan::default() } else { Plan::step(Step::DeleteGuardian(guardian.uid().to_owned())) };
+    }
+    let finished = seen.ticket.status.as_ref().and_then(|status| status.finish_time.as_ref());
+    match finished {
+        Some(finished) if seen.counted => clean_up(seen.ticket, finished.0, now),
+        _ => Plan::default(),
+    }
+}
+
+fn clean_up(ticket: &Ticket, finished: Timestamp, now: Timestamp) -> Plan {
+    let lifecycle = ticket.spec.lifecycle.as_ref();
+    let Lifecycle { ttl_seconds_after_finished: ttl, cleanup_policy: policy, on_expiry: _, reuse: _ } =
+        lifecycle.cloned().unwrap_or_default();
+    if policy == Some(CleanupPolicy::Retain) {
+        return Plan::default();
+    }
+    let due = finished + ttl.map_or(DEFAULT_TTL, SignedDuration::from_secs);
+    if due <= now { Plan::step(Step::DeleteTicket) } else { Plan::wait_until(due) }
+}
+
+/// Whether a pod is the guardian that was made for this very ticket.
+pub fn is_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    controllers.any(|owner| owner.kind == "Ticket" && Some(&owner.uid) == ticket.metadata.uid.as_ref())
+}
+
+/// The reason of the ticket's `Ready` condition.
+pub fn reason(ticket: &Ticket) -> Option<&str> {
+    let conditions = &ticket.status.as_ref()?.conditions;
+    Some(conditions.iter().find(|condition| condition.type_ == conditions::READY)?.reason.as_str())
+}
+
+/// The status after the guardian was refused by the API server, or can't be made.
+pub fn refused(ticket: &Ticket, message: &str, now: Timestamp) -> TicketStatus {
+    let mut status = unheld(ticket);
+    let ready = Say {
+        type_: conditions::READY,
+        holds: false,
+        reason: "GuardianRefused",
+        message: format!("the guardian can't be made: {message}"),
+    };
+    conditions::summarize(&mut status.conditions, ready, Progress::Stalled, ticket.metadata.generation, now);
+    status
+}
+
+/// The status of a ticket given to a pod.
+pub fn claimed(ticket: &Ticket, pod: &Pod, now: Timestamp) -> TicketStatus {
+    let mut status = TicketStatus {
+        phase: Some(TicketPhase::Claimed),
+        claim_ref: Some(ClaimRef::new(pod.namespace(), pod.name(), pod.uid(), now)),
+        ..ticket.status.clone().unwrap_or_default()
+    };
+    say(&mut status, ticket, true, "HandingOver", format!("given to pod `{}`", pod.name()), now);
+    status
+}
+
+/// The status of a ticket whose pod is bound to its node.
+pub fn in_use(ticket: &Ticket, now: Timestamp) -> TicketStatus {
+    let mut status = TicketStatus { phase: Some(TicketPhase::Used), ..ticket.status.clone().unwrap_or_default() };
+    let holder = status.claim_ref.as_ref().map(|claim| claim.name.clone()).unwrap_or_default();
+    say(&mut status, ticket, true, "InUse", format!("pod `{holder}` has the place"), now);
+    status
+}
+
+/// The status of a ticket that its pod does not take: ready while the guardian still holds the place, else pending.
+pub fn given_back(ticket: &Ticket, guardian: Option<&Pod>, why: &str, now: Timestamp) -> TicketStatus {
+    match guardian.filter(|guardian| guardian.is_running() && is_guardian_of(guardian, ticket)) {
+        Some(guardian) => held_status(ticket, guardian, now),
+        None => pending(ticket, "GivenBack", why, now),
+    }
+}
+
+fn held_status(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> TicketStatus {
+    let before = ticket.status.clone().unwrap_or_default();
+    let ready_time = before.ready_time.clone().unwrap_or(Time(now));
+    let lasts = ticket.spec.duration.as_ref().map(korder_api::Duration::get);
+    let expiration_time = before.expiration_time.clone().or_else(|| Some(Time(ready_time.0.checked_add(lasts?).ok()?)));
+    let node_name = guardian.spec.node_name.clone();
+    let message = format!("node `{}` holds the place", node_name.as_deref().unwrap_or_default());
+    let mut status = TicketStatus {
+        phase: Some(TicketPhase::Ready),
+        claim_ref: None,
+        node_name,
+        ready_time: Some(ready_time),
+        expiration_time,
+        ..before
+    };
+    say(&mut status, ticket, true, "Held", message, now);
+    status
+}
+
+fn expired(ticket: &Ticket, now: Timestamp) -> TicketStatus {
+    let mut status = TicketStatus {
+        phase: Some(TicketPhase::Expired),
+        finish_time: Some(Time(now)),
+        ..ticket.status.clone().unwrap_or_default()
+    };
+    say(&mut status, ticket, false, "Expired", "no pod came before its time was over".to_owned(), now);
+    status
+}
+
+fn guardian_gone(ticket: &Ticket, now: Timestamp) -> TicketStatus {
+    pending(ticket, "GuardianGone", "the guardian is gone; another one is made", now)
+}
+
+fn pending(ticket: &Ticket, reason: &str, message: &str, now: Timestamp) -> TicketStatus {
+    let mut status = unheld(ticket);
+    let ready = Say { type_: conditions::READY, holds: false, reason, message: message.to_owned() };
+    conditions::summarize(&mut status.conditions, ready, Progress::Reconciling, ticket.metadata.generation, now);
+    status
+}
+
+fn unheld(ticket: &Ticket) -> TicketStatus {
+    TicketStatus {
+        phase: Some(TicketPhase::Pending),
+        observed_generation: ticket.metadata.generation,
+        claim_ref: None,
+        node_name: None,
+        ..ticket.status.clone().unwrap_or_default()
+    }
+}
+
+fn say(status: &mut TicketStatus, ticket: &Ticket, holds: bool, reason: &str, message: String, now: Timestamp) {
+    let generation = ticket.metadata.generation;
+    status.observed_generation = generation;
+    let ready = Say { type_: conditions::READY, holds, reason, message };
+    conditions::summarize(&mut status.conditions, ready, Progress::Settled, generation, now);
+}
