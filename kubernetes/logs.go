@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apiserver/pkg/util/flushwriter"
+	cri "k8s.io/cri-api/pkg/apis"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+	crilogs "k8s.io/cri-client/pkg/logs"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+)
+
+// containerLogs are the containers on simulated nodes that have a log, because somebody runs their
+// program elsewhere: `namespace/container` and the file, in CRI format.
+type containerLogs map[string]string
+
+// String is part of flag.Value.
+func (l containerLogs) String() string {
+	return fmt.Sprint(map[string]string(l))
+}
+
+// Set is part of flag.Value.
+func (l containerLogs) Set(text string) error {
+	container, file, ok := strings.Cut(text, "=")
+	if !ok || strings.Count(container, "/") != 1 {
+		return fmt.Errorf("`%s` is not of the form `NAMESPACE/CONTAINER=FILE`", text)
+	}
+	l[container] = file
+	return nil
+}
+
+// ServeHTTP answers `kubectl logs` as a kubelet does.
+func (l containerLogs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	namespace, container := r.PathValue("namespace"), r.PathValue("container")
+	file, ok := l[namespace+"/"+container]
+	if !ok {
+		http.Error(w, fmt.Sprintf("container `%s` runs on a simulated node, so it does nothing and has no log", container), http.StatusBadRequest)
+		return
+	}
+	var asked corev1.PodLogOptions
+	if err := legacyscheme.ParameterCodec.DecodeParameters(r.URL.Query(), corev1.SchemeGroupVersion, &asked); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	options := &crilogs.LogOptions{TailLines: asked.TailLines, LimitBytes: asked.LimitBytes, Follow: asked.Follow, Timestamp: asked.Timestamps}
+	if asked.SinceSeconds != nil {
+		options.Since = time.Now().Add(-time.Duration(*asked.SinceSeconds) * time.Second)
+	}
+	if asked.SinceTime != nil {
+		options.Since = asked.SinceTime.Time
+	}
+	out := flushwriter.Wrap(w)
+	if err := crilogs.ReadLogs(r.Context(), file, "", options, alwaysRunning{}, out, out); err != nil && r.Context().Err() == nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+// alwaysRunning is the container runtime as far as reading logs needs one: it never says that a
+// container has ended, so that whoever follows a log keeps waiting for more.
+type alwaysRunning struct{ cri.RuntimeService }
+
+// ContainerStatus is part of cri.RuntimeService.
+func (alwaysRunning) ContainerStatus(context.Context, string, bool) (*runtime.ContainerStatusResponse, error) {
+	return nil, status.Error(codes.Unavailable, "there is no container runtime")
+}
