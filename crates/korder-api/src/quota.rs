@@ -1,15 +1,39 @@
 //! Quota: how much may be ordered, by whom and when.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Limits by the name of what they limit; see [`KEYS`].
-pub type Limits = BTreeMap<String, IntOrString>;
+pub type Limits = BTreeMap<String, Limit>;
+
+/// A limit as it was written; what it may be follows from what it limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Limit {
+    /// As a number.
+    Number(i64),
+    /// As a text: a number, a quantity or a duration.
+    Text(String),
+}
+
+impl JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "x-kubernetes-int-or-string": true, "maxLength": 32 })
+    }
+}
 
 /// What a quota can limit, beside `reserved.<resource>` for each resource that tickets reserve.
 pub const KEYS: [&str; 8] = [
@@ -208,21 +232,38 @@ pub struct AllocationStatus {
     pub used: Limits,
 }
 
-fn limits_schema(_: &mut SchemaGenerator) -> Schema {
+/// CEL over `key` and the limits: what is limited may be limited to this value.
+const FITS_ITS_KEY: &str = "(key == 'max-duration' \
+     ? type(self[key]) == string && self[key].matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') \
+     : key.startsWith('reserved.') \
+     ? (type(self[key]) == int ? self[key] >= 0 \
+        : isQuantity(self[key]) && quantity(self[key]).compareTo(quantity('0')) >= 0) \
+     : key == 'max-queue-priority' \
+     ? type(self[key]) == int || self[key].matches('^-?[0-9]{1,10}$') \
+     : type(self[key]) == int ? self[key] >= 0 : self[key].matches('^[0-9]{1,10}$'))";
+
+fn limits_schema(generator: &mut SchemaGenerator) -> Schema {
     let keys = KEYS.join("', '");
+    let known = format!("(key in ['{keys}'] || key.startsWith('reserved.'))");
     json_schema!({
         "type": "object",
-        "maxProperties": 64,
-        "additionalProperties": {
-            "x-kubernetes-int-or-string": true,
-            "minLength": 1,
-            "maxLength": 32,
-            "minimum": 0,
-        },
+        "maxProperties": 32,
+        "additionalProperties": generator.subschema_for::<Limit>(),
         "x-kubernetes-validations": [
             {
-                "rule": format!("self.all(key, key in ['{keys}'] || key.startsWith('reserved.'))"),
-                "message": format!("a limit is one of '{keys}' or 'reserved.<resource>', for example 'reserved.cpu'"),
+                "rule": format!("self.all(key, {known})"),
+                "messageExpression": format!(
+                    "'`' + self.filter(key, !{known})[0] + '` can\\'t be limited; what can is {}, reserved.<resource>'",
+                    KEYS.join(", "),
+                ),
+            },
+            {
+                "rule": format!("self.all(key, {FITS_ITS_KEY})"),
+                "messageExpression": format!(
+                    "'`' + self.filter(key, !{FITS_ITS_KEY})[0] + '` has a value that is no limit: \
+                     max-duration takes a duration such as 24h, reserved.<resource> a quantity such as 20 or 40Gi, \
+                     all others a whole number'",
+                ),
             },
         ],
     })
