@@ -26,6 +26,11 @@ impl Clock {
         Self::EPOCH + self.elapsed()
     }
 
+    /// When tokio's clock shows what this one shows at a time.
+    pub(crate) fn instant(&self, time: Timestamp) -> Instant {
+        self.started + Duration::try_from(time - Self::EPOCH).unwrap_or_default()
+    }
+
     /// How long the cluster has existed.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()

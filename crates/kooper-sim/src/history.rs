@@ -52,6 +52,6 @@ impl Write {
     /// The last state of an object that goes, at this write's revision: what a watch shows with DELETED.
     pub(crate) fn farewell(&self) -> Option<Arc<Object>> {
         let before = self.before.as_ref()?;
-        Some(self.farewell.get_or_init(|| Object::new(before.value().clone(), self.revision)).clone())
+        Some(self.farewell.get_or_init(|| Object::stored(before.value().clone(), self.revision)).clone())
     }
 }

@@ -12,12 +12,23 @@ pub struct Object {
     value: Value,
     revision: u64,
     json: OnceLock<Bytes>,
+    json_without_type: OnceLock<Bytes>,
 }
 
 impl Object {
-    pub(crate) fn new(mut value: Value, revision: u64) -> Arc<Self> {
+    /// A version that a write makes.
+    pub(crate) fn stored(mut value: Value, revision: u64) -> Arc<Self> {
         value["metadata"]["resourceVersion"] = json!(revision.to_string());
-        Arc::new(Self { value, revision, json: OnceLock::new() })
+        Self::new(value, revision)
+    }
+
+    /// What a dry run would have made.
+    pub(crate) fn unstored(value: Value) -> Arc<Self> {
+        Self::new(value, 0)
+    }
+
+    fn new(value: Value, revision: u64) -> Arc<Self> {
+        Arc::new(Self { value, revision, json: OnceLock::new(), json_without_type: OnceLock::new() })
     }
 
     /// The whole object.
@@ -51,5 +62,17 @@ impl Object {
     /// Its JSON text, written once however many watchers and lists show it.
     pub(crate) fn json(&self) -> Bytes {
         self.json.get_or_init(|| Bytes::from(self.value.to_string())).clone()
+    }
+
+    /// The same without `apiVersion` and `kind`.
+    pub(crate) fn json_without_type(&self) -> Bytes {
+        let write = || {
+            let mut value = self.value.clone();
+            if let Some(map) = value.as_object_mut() {
+                map.retain(|key, _| key != "apiVersion" && key != "kind");
+            }
+            Bytes::from(value.to_string())
+        };
+        self.json_without_type.get_or_init(write).clone()
     }
 }

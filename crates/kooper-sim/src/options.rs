@@ -35,7 +35,7 @@ impl Options {
             seed,
             request_latency: Span::millis(1, 10),
             watch_latency: Span::millis(0, 20),
-            bookmark_interval: Duration::from_secs(60),
+            bookmark_interval: Duration::from_mins(1),
             watch_window: 10_000,
         }
     }

@@ -115,8 +115,8 @@ pub(crate) fn query(uri: &http::Uri) -> impl Iterator<Item = (String, String)> {
 mod tests {
     use super::*;
 
-    fn check(method: Method, uri: &str, expected: &str) {
-        let seen = RequestInfo::parse(&method, &uri.parse().unwrap()).map_or_else(
+    fn check(method: &Method, uri: &str, expected: &str) {
+        let seen = RequestInfo::parse(method, &uri.parse().unwrap()).map_or_else(
             || "none".to_owned(),
             |info| {
                 format!(
@@ -135,18 +135,18 @@ mod tests {
 
     #[test]
     fn reads_addresses() {
-        check(Method::GET, "/api/v1/pods?limit=500", "List v1 pods - - -");
-        check(Method::GET, "/api/v1/namespaces/a/pods?&watch=true", "Watch v1 pods a - -");
-        check(Method::GET, "/api/v1/namespaces", "List v1 namespaces - - -");
-        check(Method::GET, "/api/v1/namespaces/a", "Get v1 namespaces - a -");
-        check(Method::PATCH, "/api/v1/namespaces/a/status", "Patch v1 namespaces - a status");
-        check(Method::PUT, "/api/v1/namespaces/a/finalize", "Update v1 namespaces - a finalize");
-        check(Method::POST, "/api/v1/namespaces/a/pods/p/binding", "Create v1 pods a p binding");
-        check(Method::PUT, "/apis/e.com/v1/namespaces/a/shops/s", "Update v1 shops.e.com a s -");
-        check(Method::DELETE, "/apis/e.com/v1/shops/s", "Delete v1 shops.e.com - s -");
-        check(Method::DELETE, "/apis/e.com/v1/shops", "DeleteCollection v1 shops.e.com - - -");
-        check(Method::GET, "/apis/e.com/v1", "none");
-        check(Method::GET, "/version", "none");
-        check(Method::PUT, "/api/v1/pods", "none");
+        check(&Method::GET, "/api/v1/pods?limit=500", "List v1 pods - - -");
+        check(&Method::GET, "/api/v1/namespaces/a/pods?&watch=true", "Watch v1 pods a - -");
+        check(&Method::GET, "/api/v1/namespaces", "List v1 namespaces - - -");
+        check(&Method::GET, "/api/v1/namespaces/a", "Get v1 namespaces - a -");
+        check(&Method::PATCH, "/api/v1/namespaces/a/status", "Patch v1 namespaces - a status");
+        check(&Method::PUT, "/api/v1/namespaces/a/finalize", "Update v1 namespaces - a finalize");
+        check(&Method::POST, "/api/v1/namespaces/a/pods/p/binding", "Create v1 pods a p binding");
+        check(&Method::PUT, "/apis/e.com/v1/namespaces/a/shops/s", "Update v1 shops.e.com a s -");
+        check(&Method::DELETE, "/apis/e.com/v1/shops/s", "Delete v1 shops.e.com - s -");
+        check(&Method::DELETE, "/apis/e.com/v1/shops", "DeleteCollection v1 shops.e.com - - -");
+        check(&Method::GET, "/apis/e.com/v1", "none");
+        check(&Method::GET, "/version", "none");
+        check(&Method::PUT, "/api/v1/pods", "none");
     }
 }

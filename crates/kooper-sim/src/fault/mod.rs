@@ -14,8 +14,9 @@
 //! # Ok(()) }
 //! ```
 
+mod body;
 mod layer;
 mod plan;
 
-pub use layer::{FaultLayer, Faults};
+pub use layer::{FaultLayer, FaultService, Faults};
 pub use plan::{Effect, Fault, FaultPlan, Requests, When};

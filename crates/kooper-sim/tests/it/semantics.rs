@@ -1,0 +1,464 @@
+//! What a real API server answers, line by line.
+
+use kooper_sim::run;
+use serde_json::{Value, json};
+
+use crate::http::{Http, PODS, SHOPS, pod, shop, version};
+
+const NONE: Value = Value::Null;
+
+fn named(path: &str, name: &str) -> String {
+    format!("{path}/{name}")
+}
+
+fn reason_of_cause(answer: &Value) -> (&Value, &Value) {
+    let cause = &answer["details"]["causes"][0];
+    (&cause["reason"], &cause["field"])
+}
+
+#[test]
+fn versions_are_one_sequence_across_resources() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let first = version(&http.expect(201, "POST", SHOPS, shop("a")).await);
+        let second = version(&http.expect(201, "POST", PODS, pod("p")).await);
+        let third = version(&http.expect(201, "POST", SHOPS, shop("b")).await);
+        assert_eq!((second, third), (first + 1, first + 2));
+        assert_eq!(version(&http.get(SHOPS).await), third);
+        assert_eq!(version(&http.get(PODS).await), third);
+        let revisions: Vec<u64> = sim.history().iter().map(|write| write.revision).collect();
+        assert_eq!(revisions, (1..=third).collect::<Vec<u64>>());
+    });
+}
+
+#[test]
+fn create_sets_what_the_server_sets() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let mut wanted = shop("a");
+        wanted["metadata"]["uid"] = json!("mine");
+        wanted["metadata"]["generation"] = json!(7);
+        wanted["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        wanted["status"] = json!({"open": true});
+        let made = http.expect(201, "POST", SHOPS, wanted).await;
+        assert_eq!(made["metadata"]["namespace"], "default");
+        assert_eq!(made["metadata"]["generation"], 1);
+        assert_eq!(made["metadata"]["creationTimestamp"], "2026-01-01T00:00:00Z");
+        assert_eq!(made["metadata"]["deletionTimestamp"], NONE);
+        assert_eq!(made["metadata"]["uid"].as_str().unwrap().len(), 36);
+        assert_ne!(made["metadata"]["uid"], "mine");
+        assert_eq!(made["status"], NONE, "the status has a subresource");
+    });
+}
+
+#[test]
+fn generated_names_differ() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let mut wanted = shop("");
+        wanted["metadata"] = json!({"generateName": "shop-"});
+        let first = http.expect(201, "POST", SHOPS, wanted.clone()).await;
+        let second = http.expect(201, "POST", SHOPS, wanted).await;
+        let name = first["metadata"]["name"].as_str().unwrap();
+        assert!(name.starts_with("shop-") && name.len() == 10, "{name}");
+        assert_ne!(first["metadata"]["name"], second["metadata"]["name"]);
+        assert_ne!(first["metadata"]["uid"], second["metadata"]["uid"]);
+    });
+}
+
+#[test]
+fn create_refuses() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        http.expect(201, "POST", SHOPS, shop("a")).await;
+        let again = http.expect(409, "POST", SHOPS, shop("a")).await;
+        assert_eq!((&again["reason"], &again["details"]["kind"]), (&json!("AlreadyExists"), &json!("shops")));
+
+        let mut versioned = shop("b");
+        versioned["metadata"]["resourceVersion"] = json!("1");
+        http.expect(500, "POST", SHOPS, versioned).await;
+
+        let mut wrong_kind = shop("b");
+        wrong_kind["kind"] = json!("Stall");
+        let answer = http.expect(422, "POST", SHOPS, wrong_kind).await;
+        assert_eq!(reason_of_cause(&answer), (&json!("FieldValueInvalid"), &json!("kind")));
+
+        let mut nameless = shop("");
+        nameless["metadata"] = json!({});
+        let answer = http.expect(422, "POST", SHOPS, nameless).await;
+        assert_eq!(reason_of_cause(&answer), (&json!("FieldValueRequired"), &json!("metadata.name")));
+        assert_eq!(answer["details"]["kind"], "Shop");
+
+        let mut elsewhere = shop("b");
+        elsewhere["metadata"]["namespace"] = json!("kube-system");
+        http.expect(400, "POST", SHOPS, elsewhere).await;
+        let nowhere = http.expect(404, "POST", "/apis/example.com/v1/namespaces/gone/shops", shop("b")).await;
+        assert_eq!(nowhere["details"], json!({"kind": "namespaces", "name": "gone"}));
+
+        for (field, value) in [
+            ("name", json!("A")),
+            ("labels", json!({"a": "b c"})),
+            ("labels", json!({"-a": "b"})),
+            ("ownerReferences", json!([{"apiVersion": "v1", "kind": "Pod", "name": "p"}])),
+        ] {
+            let mut bad = shop("b");
+            bad["metadata"][field] = value;
+            http.expect(422, "POST", SHOPS, bad).await;
+        }
+        let mut untyped = shop("b");
+        untyped["metadata"]["labels"] = json!("none");
+        http.expect(400, "POST", SHOPS, untyped).await;
+        http.expect(400, "POST", SHOPS, json!("text")).await;
+        let mut large = shop("b");
+        large["spec"]["text"] = json!("x".repeat(3 * 1024 * 1024));
+        assert_eq!(http.expect(413, "POST", SHOPS, large).await["reason"], "RequestEntityTooLarge");
+    });
+}
+
+#[test]
+fn what_is_not_served_is_plain_text() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        for path in ["/apis/example.com/v1/stalls", "/apis/none.com/v1/shops", "/apis/example.com/v2/shops", "/other"] {
+            assert_eq!(http.expect(404, "GET", path, NONE).await, "404 page not found\n", "{path}");
+        }
+        let configmap = "/api/v1/namespaces/default/configmaps/c/status";
+        assert_eq!(http.expect(404, "GET", configmap, NONE).await, "404 page not found\n", "it has no status");
+    });
+}
+
+#[test]
+fn missing_objects_are_404() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        for (method, body) in [("GET", NONE), ("PUT", shop("a")), ("PATCH", json!({})), ("DELETE", NONE)] {
+            let answer = http.expect(404, method, &named(SHOPS, "a"), body).await;
+            let details = json!({"group": "example.com", "kind": "shops", "name": "a"});
+            assert_eq!((&answer["reason"], &answer["details"]), (&json!("NotFound"), &details));
+        }
+    });
+}
+
+#[test]
+fn dry_runs_move_nothing() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let before = version(&http.get(SHOPS).await);
+        let made = http.expect(201, "POST", &format!("{SHOPS}?dryRun=All"), shop("a")).await;
+        assert!(made["metadata"]["uid"].is_string());
+        assert_eq!(made["metadata"]["resourceVersion"], NONE);
+        http.expect(404, "GET", &named(SHOPS, "a"), NONE).await;
+
+        let kept = http.expect(201, "POST", SHOPS, shop("b")).await;
+        let path = named(SHOPS, "b");
+        let patched = http.expect(200, "PATCH", &format!("{path}?dryRun=All"), json!({"spec": {"town": "Bonn"}})).await;
+        assert_eq!((&patched["spec"]["town"], &patched["metadata"]["generation"]), (&json!("Bonn"), &json!(2)));
+        http.expect(200, "DELETE", &path, json!({"dryRun": ["All"]})).await;
+        http.expect(200, "DELETE", &format!("{path}?dryRun=All"), NONE).await;
+        assert_eq!(http.get(&path).await, kept);
+        assert_eq!(version(&http.get(SHOPS).await), before + 1);
+        http.expect(422, "POST", &format!("{SHOPS}?dryRun=Some"), shop("c")).await;
+    });
+}
+
+#[test]
+fn put_needs_the_latest_version() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let path = named(SHOPS, "a");
+        let first = http.expect(201, "POST", SHOPS, shop("a")).await;
+        let unversioned = http.expect(422, "PUT", &path, shop("a")).await;
+        assert_eq!(reason_of_cause(&unversioned), (&json!("FieldValueInvalid"), &json!("metadata.resourceVersion")));
+
+        let mut change = first.clone();
+        change["spec"]["town"] = json!("Bonn");
+        let second = http.expect(200, "PUT", &path, change.clone()).await;
+        assert_eq!(version(&second), version(&first) + 1);
+        let stale = http.expect(409, "PUT", &path, change.clone()).await;
+        assert_eq!(stale["reason"], "Conflict");
+
+        let mut other = second.clone();
+        other["metadata"]["uid"] = json!("another");
+        assert_eq!(http.expect(409, "PUT", &path, other).await["reason"], "Conflict");
+        let mut renamed = second;
+        renamed["metadata"]["name"] = json!("b");
+        http.expect(400, "PUT", &path, renamed).await;
+    });
+}
+
+#[test]
+fn built_in_kinds_take_a_put_without_version_but_leases() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let config = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"text": text}});
+        let configs = "/api/v1/namespaces/default/configmaps";
+        http.expect(201, "POST", configs, config("a")).await;
+        http.expect(200, "PUT", &named(configs, "c"), config("b")).await;
+        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}});
+        let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+        http.expect(201, "POST", leases, lease.clone()).await;
+        http.expect(422, "PUT", &named(leases, "l"), lease).await;
+    });
+}
+
+#[test]
+fn patches_hold_what_they_state() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let path = named(SHOPS, "a");
+        let made = http.expect(201, "POST", SHOPS, shop("a")).await;
+        let (uid, old) = (&made["metadata"]["uid"], &made["metadata"]["resourceVersion"]);
+        let change = |metadata: Value| json!({"metadata": metadata, "spec": {"town": "Bonn"}});
+        http.expect(422, "PATCH", &path, change(json!({"uid": "another"}))).await;
+        http.expect(200, "PATCH", &path, change(json!({"uid": uid, "resourceVersion": old}))).await;
+        let stale = json!({"metadata": {"resourceVersion": old}, "spec": {"town": "Ulm"}});
+        assert_eq!(http.expect(409, "PATCH", &path, stale).await["reason"], "Conflict");
+
+        let test = |town: &str| {
+            json!([
+                {"op": "test", "path": "/spec/town", "value": town},
+                {"op": "replace", "path": "/spec/town", "value": "Köln"},
+            ])
+        };
+        http.expect(422, "PATCH", &path, test("Ulm")).await;
+        assert_eq!(http.expect(200, "PATCH", &path, test("Bonn")).await["spec"]["town"], "Köln");
+        http.expect(400, "PATCH", &path, json!({"metadata": {"name": "b"}})).await;
+        let (code, _) = http.send_as("PATCH", &path, "application/strategic-merge-patch+json", "*/*", json!({})).await;
+        assert_eq!(code, 415);
+    });
+}
+
+#[test]
+fn a_uid_in_a_status_patch_of_a_custom_resource_is_no_guard() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        http.expect(201, "POST", SHOPS, shop("a")).await;
+        http.expect(201, "POST", PODS, pod("p")).await;
+        let patch = json!({"metadata": {"uid": "another"}, "status": {"message": "hi"}});
+        http.expect(200, "PATCH", &named(SHOPS, "a/status"), patch.clone()).await;
+        http.expect(422, "PATCH", &named(PODS, "p/status"), patch).await;
+    });
+}
+
+#[test]
+fn status_and_spec_are_written_apart() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let path = named(SHOPS, "a");
+        http.expect(201, "POST", SHOPS, shop("a")).await;
+        let both = json!({
+            "metadata": {"labels": {"a": "b"}}, "spec": {"town": "Bonn"}, "status": {"open": true},
+        });
+        let status = http.expect(200, "PATCH", &format!("{path}/status"), both.clone()).await;
+        assert_eq!(status["status"], json!({"open": true}));
+        assert_eq!((&status["spec"]["town"], &status["metadata"]["labels"]), (&json!("Ulm"), &NONE));
+        assert_eq!(status["metadata"]["generation"], 1, "a status is no new wish");
+
+        let shut = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"town": "Bonn"}, "status": {"open": false}});
+        let main = http.expect(200, "PATCH", &path, shut).await;
+        assert_eq!(main["status"], json!({"open": true}));
+        assert_eq!((&main["spec"]["town"], &main["metadata"]["generation"]), (&json!("Bonn"), &json!(2)));
+        let labels = http.expect(200, "PATCH", &path, json!({"metadata": {"labels": {"a": "c"}}})).await;
+        assert_eq!(labels["metadata"]["generation"], 2, "metadata is no new wish");
+        assert_eq!(http.get(&format!("{path}/status")).await, labels);
+    });
+}
+
+#[test]
+fn writes_that_change_nothing_move_nothing() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let made = http.expect(201, "POST", SHOPS, shop("a")).await;
+        let path = named(SHOPS, "a");
+        let same = [
+            http.expect(200, "PUT", &path, made.clone()).await,
+            http.expect(200, "PATCH", &path, json!({"spec": {"town": "Ulm"}})).await,
+            http.expect(200, "PATCH", &path, json!({"metadata": {"labels": {}, "finalizers": []}})).await,
+            http.expect(200, "PATCH", &path, json!({"metadata": {"generation": 9, "creationTimestamp": null}})).await,
+            http.expect(200, "PATCH", &path, json!({"status": {"open": true}})).await,
+            http.expect(200, "PATCH", &format!("{path}/status"), json!({"spec": {"town": "Bonn"}})).await,
+        ];
+        assert!(same.iter().all(|answer| *answer == made), "{same:#?}");
+        assert_eq!(version(&http.get(SHOPS).await), version(&made));
+    });
+}
+
+#[test]
+fn deletion_preconditions() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let made = http.expect(201, "POST", SHOPS, shop("a")).await;
+        let path = named(SHOPS, "a");
+        for wrong in [json!({"uid": "another"}), json!({"resourceVersion": "1"})] {
+            let answer = http.expect(409, "DELETE", &path, json!({"preconditions": wrong})).await;
+            assert_eq!(answer["reason"], "Conflict");
+        }
+        let right = json!({"uid": made["metadata"]["uid"], "resourceVersion": made["metadata"]["resourceVersion"]});
+        let gone = http.expect(200, "DELETE", &path, json!({"preconditions": right})).await;
+        assert_eq!((&gone["status"], &gone["details"]["uid"]), (&json!("Success"), &made["metadata"]["uid"]));
+        http.expect(404, "GET", &path, NONE).await;
+    });
+}
+
+#[test]
+fn finalizers_hold_an_object() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let path = named(SHOPS, "a");
+        let mut wanted = shop("a");
+        wanted["metadata"]["finalizers"] = json!(["example.com/a", "example.com/b"]);
+        http.expect(201, "POST", SHOPS, wanted).await;
+        let ending = http.expect(200, "DELETE", &path, NONE).await;
+        assert_eq!(ending["metadata"]["deletionTimestamp"], "2026-01-01T00:00:00Z");
+        assert_eq!(ending["metadata"]["generation"], 2);
+        assert_eq!(http.expect(200, "DELETE", &path, NONE).await, ending, "once is enough");
+
+        http.expect(422, "PATCH", &path, json!({"metadata": {"finalizers": ["example.com/a", "example.com/c"]}})).await;
+        let spared = http.expect(200, "PATCH", &path, json!({"metadata": {"deletionTimestamp": null}})).await;
+        assert_eq!(spared, ending, "nothing calls a deletion off");
+        http.expect(200, "PATCH", &path, json!({"metadata": {"finalizers": ["example.com/b"]}})).await;
+        http.expect(200, "PATCH", &path, json!({"metadata": {"finalizers": null}})).await;
+        http.expect(404, "GET", &path, NONE).await;
+        let last = sim.history().pop().unwrap();
+        assert!(last.after.is_none() && last.before.is_some());
+    });
+}
+
+#[test]
+fn lists_state_their_version() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        http.expect(201, "POST", SHOPS, shop("a")).await;
+        let old = version(&http.get(SHOPS).await);
+        http.expect(201, "POST", SHOPS, shop("b")).await;
+        let count = async |query: &str| http.get(&format!("{SHOPS}?{query}")).await["items"].as_array().unwrap().len();
+        assert_eq!(count("resourceVersion=0").await, 2);
+        assert_eq!(count(&format!("resourceVersion={old}&resourceVersionMatch=Exact")).await, 1);
+        assert_eq!(count(&format!("resourceVersion={old}&resourceVersionMatch=NotOlderThan")).await, 2);
+        assert_eq!(count(&format!("resourceVersion={old}")).await, 2);
+        assert_eq!(count(&format!("resourceVersion={old}&limit=500")).await, 1);
+
+        let future = http.expect(504, "GET", &format!("{SHOPS}?resourceVersion=1000"), NONE).await;
+        assert_eq!(future["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+        http.expect(504, "GET", &format!("{SHOPS}/a?resourceVersion=1000"), NONE).await;
+        for query in [
+            "resourceVersion=0&resourceVersionMatch=Exact",
+            "resourceVersionMatch=Exact",
+            "resourceVersion=1&resourceVersionMatch=Nearly",
+            "sendInitialEvents=true",
+            "watch=true&sendInitialEvents=true",
+            "watch=true&resourceVersionMatch=NotOlderThan",
+        ] {
+            http.expect(422, "GET", &format!("{SHOPS}?{query}"), NONE).await;
+        }
+        for query in [
+            "continue=nonsense",
+            "labelSelector=a%20in%20b",
+            "fieldSelector=spec.size%3D1",
+            "resourceVersion=x",
+            "limit=few",
+            "watch=true&labelSelector=%2Fa",
+            "watch=true&resourceVersion=x",
+        ] {
+            http.expect(400, "GET", &format!("{SHOPS}?{query}"), NONE).await;
+        }
+        sim.compact();
+        http.expect(410, "GET", &format!("{SHOPS}?resourceVersion={old}&resourceVersionMatch=Exact"), NONE).await;
+    });
+}
+
+#[test]
+fn pages_show_one_moment() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        for name in ["a", "c", "e", "g"] {
+            http.expect(201, "POST", SHOPS, shop(name)).await;
+        }
+        let first = http.get(&format!("{SHOPS}?limit=2")).await;
+        assert_eq!(first["metadata"]["remainingItemCount"], 2);
+        http.expect(200, "DELETE", &named(SHOPS, "e"), NONE).await;
+        http.expect(201, "POST", SHOPS, shop("f")).await;
+        http.expect(200, "PATCH", &named(SHOPS, "g"), json!({"spec": {"town": "Bonn"}})).await;
+        let next = format!("{SHOPS}?limit=2&continue={}", first["metadata"]["continue"].as_str().unwrap());
+        let second = http.get(&next).await;
+        assert_eq!(version(&second), version(&first));
+        let items: Vec<(&Value, &Value)> = second["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| (&item["metadata"]["name"], &item["spec"]["town"]))
+            .collect();
+        assert_eq!(items, [(&json!("e"), &json!("Ulm")), (&json!("g"), &json!("Ulm"))]);
+        assert_eq!(second["metadata"]["continue"], NONE);
+        http.expect(400, "GET", &format!("{next}&resourceVersion=5"), NONE).await;
+
+        sim.compact();
+        let expired = http.expect(410, "GET", &next, NONE).await;
+        assert_eq!(expired["reason"], "Expired");
+        let now = format!("{SHOPS}?continue={}", expired["metadata"]["continue"].as_str().unwrap());
+        let names: Vec<Value> = http.get(&now).await["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["metadata"]["name"].clone())
+            .collect();
+        assert_eq!(names, ["f", "g"]);
+    });
+}
+
+#[test]
+fn selectors_and_forms_of_lists() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let mut labelled = shop("a");
+        labelled["metadata"]["labels"] = json!({"size": "small"});
+        http.expect(201, "POST", SHOPS, labelled).await;
+        http.expect(201, "POST", SHOPS, shop("b")).await;
+        let names = async |query: &str| {
+            let list = http.get(&format!("/apis/example.com/v1/shops?{query}")).await;
+            let names = list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].clone());
+            Value::from(names.collect::<Vec<Value>>())
+        };
+        assert_eq!(names("labelSelector=size%20in%20(small,large)").await, json!(["a"]));
+        assert_eq!(names("labelSelector=size%20notin%20(small)").await, json!(["b"]));
+        assert_eq!(names("fieldSelector=metadata.name!%3Da,spec.town%3DUlm").await, json!(["b"]));
+
+        let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+        let (_, list) = http.send_as("GET", SHOPS, "", partial, NONE).await;
+        assert_eq!(
+            (&list["kind"], &list["items"][0]["kind"]),
+            (&json!("PartialObjectMetadataList"), &json!("PartialObjectMetadata"))
+        );
+        assert_eq!(list["items"][0]["spec"], NONE);
+
+        http.expect(201, "POST", PODS, pod("p")).await;
+        assert_eq!(http.get(PODS).await["items"][0]["kind"], NONE, "built-in kinds' items have no type");
+        assert_eq!(http.get(SHOPS).await["items"][0]["kind"], "Shop");
+
+        let deleted = http.expect(200, "DELETE", &format!("{SHOPS}?labelSelector=size"), NONE).await;
+        assert_eq!(deleted["items"][0]["metadata"]["name"], "a");
+        assert_eq!(names("").await, json!(["b"]));
+    });
+}
+
+#[test]
+fn what_is_not_simulated_is_loud() {
+    let sim = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(
+        async {
+            let sim = kooper_sim::Sim::new(1);
+            let http = Http::new(&sim);
+            http.expect(201, "POST", SHOPS, shop("a")).await;
+            let path = named(SHOPS, "a");
+            http.expect(501, "DELETE", &path, json!({"propagationPolicy": "Foreground"})).await;
+            http.expect(501, "PATCH", &format!("{path}?fieldValidation=Strict"), json!({})).await;
+            http.expect(501, "GET", &format!("{path}/scale"), NONE).await;
+            let table = "application/json;as=Table;g=meta.k8s.io;v=v1";
+            assert_eq!(http.send_as("GET", &path, "", table, NONE).await.0, 501);
+            assert_eq!(http.send_as("PATCH", &path, "application/apply-patch+yaml", "*/*", json!({})).await.0, 501);
+            sim
+        },
+    );
+    let failures = sim.failures();
+    assert_eq!(failures.len(), 5, "{failures:#?}");
+    assert!(failures[0].contains("`tester` sent `DELETE"), "{}", failures[0]);
+}
