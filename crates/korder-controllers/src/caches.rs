@@ -60,6 +60,12 @@ impl Caches {
         }
     }
 
+    /// Whether all have been filled, so that the controllers work.
+    pub fn are_ready(&self) -> bool {
+        let Self { orders, tickets, pods, nodes, classes } = self;
+        orders.is_ready() && tickets.is_ready() && pods.is_ready() && nodes.is_ready() && classes.is_ready()
+    }
+
     /// Adds the filling of the caches to what an operator runs.
     pub fn run_by(&self, operator: Operator) -> Operator {
         let Self { orders, tickets, pods, nodes, classes } = self;

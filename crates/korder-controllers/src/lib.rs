@@ -15,8 +15,9 @@ mod write;
 
 use std::sync::Arc;
 
-use kooper::{Clock, Operator, Recorder, Reporter};
-use kube::Client;
+use kooper::{Clock, Operator, Recorder, Reporter, VerifyCrd};
+use korder_api::{Order, Ticket, names};
+use kube::{Client, CustomResourceExt};
 
 pub use caches::Caches;
 
@@ -35,14 +36,25 @@ impl Default for Config {
     }
 }
 
-/// All controllers over one set of caches, as one thing to run.
-pub fn operator(client: &Client, config: &Config, clock: &Arc<dyn Clock>) -> Operator {
+/// The controllers, and what they see.
+pub struct Controllers {
+    /// Verifies that korder's kinds are there, then fills the caches and runs the controllers.
+    pub operator: Operator,
+    /// The caches; once they are filled, the controllers work.
+    pub caches: Caches,
+}
+
+/// All controllers over one set of caches.
+pub fn controllers(client: &Client, config: &Config, clock: &Arc<dyn Clock>) -> Controllers {
     let reporter = Reporter { controller: "korder.dev/controller".to_owned(), instance: config.instance.clone() };
     let recorder = Recorder::new(client.clone(), reporter, Arc::clone(clock));
     let caches = Caches::new(client, &recorder);
-    caches
+    let operator = caches
         .run_by(Operator::new("korder").recorder(&recorder))
+        .crd(VerifyCrd::new(client.clone(), Order::crd_name(), [names::VERSION]))
+        .crd(VerifyCrd::new(client.clone(), Ticket::crd_name(), [names::VERSION]))
         .controller(orders::controller(client, &caches).clock(Arc::clone(clock)).recorder(&recorder).build())
         .controller(tickets::controller(client, &caches, config).clock(Arc::clone(clock)).recorder(&recorder).build())
-        .controller(claims::controller(client, &caches).clock(Arc::clone(clock)).recorder(&recorder).build())
+        .controller(claims::controller(client, &caches).clock(Arc::clone(clock)).recorder(&recorder).build());
+    Controllers { operator, caches }
 }

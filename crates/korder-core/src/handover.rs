@@ -38,7 +38,7 @@ pub enum Action {
     Ungate,
     /// The pod is bound to the place.
     Use,
-    /// Take the nomination back, so that it counts against nobody.
+    /// Take the promise and the nomination back, so that it counts against nobody.
     Withdraw(&'static str),
     /// The pod does not take the place.
     GiveBack(&'static str),
@@ -79,8 +79,8 @@ enum Stage {
     Bound,
     /// The hand-over is off.
     Off(&'static str),
-    /// The hand-over is off, and the pod is still nominated.
-    OffNominated(&'static str),
+    /// The hand-over is off, and the pod still believes that it has the ticket.
+    OffPromised(&'static str),
 }
 
 /// The steps for all claims on one node.
@@ -106,7 +106,7 @@ pub fn plan(claims: &[Claim<'_>], now: Timestamp) -> Plan {
     let action = |stage: Stage| match stage {
         Stage::Bound => Some(Action::Use),
         Stage::Off(why) => Some(Action::GiveBack(why)),
-        Stage::OffNominated(why) => Some(Action::Withdraw(why)),
+        Stage::OffPromised(why) => Some(Action::Withdraw(why)),
         stage if Some(stage) == under_way => batch_action.clone(),
         _ => None,
     };
@@ -127,12 +127,12 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     }
     let age = age(ticket, now);
     if !pod.is_gated() {
-        return if guardian.is_some_and(Pod::is_running) {
-            Stage::Off("the pod's gate was removed before the place was free")
-        } else if age >= DEADLINE || (age >= REFUSED_GRACE && pod.unschedulable().is_some()) {
-            Stage::Off("the scheduler did not place the pod")
-        } else {
-            Stage::Ungated
+        let refused = age >= DEADLINE || (age >= REFUSED_GRACE && pod.unschedulable().is_some());
+        return match (guardian.is_some_and(Pod::is_running), refused, is_promised(pod, ticket)) {
+            (true, ..) => Stage::Off("the pod's gate was removed before the place was free"),
+            (false, false, _) => Stage::Ungated,
+            (false, true, true) => Stage::OffPromised("the scheduler did not place the pod"),
+            (false, true, false) => Stage::Off("the scheduler did not place the pod"),
         };
     }
     if !is_nominated(pod, ticket) {
@@ -140,7 +140,7 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
         return if held && age < DEADLINE { Stage::Claimed } else { Stage::Off("the guardian was lost") };
     }
     match guardian {
-        _ if age >= DEADLINE => Stage::OffNominated("the place did not become free in time"),
+        _ if age >= DEADLINE => Stage::OffPromised("the place did not become free in time"),
         None => Stage::Free,
         Some(guardian) if guardian.metadata.deletion_timestamp.is_some() => Stage::Leaving,
         Some(_) => Stage::Nominated,
@@ -164,10 +164,13 @@ pub fn node_of(ticket: &Ticket) -> Option<&str> {
 
 /// Whether the pod carries the nomination for this ticket's place.
 pub fn is_nominated(pod: &Pod, ticket: &Ticket) -> bool {
-    pod.status.nominated_node_name.as_deref() == node_of(ticket)
-        && pod
-            .condition(names::CONDITION_TICKET_BOUND)
-            .is_some_and(|condition| condition.status == "True" && condition.message == claim_message(ticket))
+    pod.status.nominated_node_name.as_deref() == node_of(ticket) && is_promised(pod, ticket)
+}
+
+/// Whether the pod's condition says that it has this ticket.
+fn is_promised(pod: &Pod, ticket: &Ticket) -> bool {
+    let condition = pod.condition(names::CONDITION_TICKET_BOUND);
+    condition.is_some_and(|condition| condition.status == "True" && condition.message == claim_message(ticket))
 }
 
 /// What the pod's condition says once it has the ticket.
@@ -175,3 +178,6 @@ pub fn claim_message(ticket: &Ticket) -> String {
     let name = ticket.metadata.name.as_deref().unwrap_or_default();
     format!("ticket `{name}` on node `{}`", node_of(ticket).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

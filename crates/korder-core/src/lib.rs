@@ -5,6 +5,8 @@
 
 pub mod conditions;
 pub mod fit;
+#[cfg(test)]
+mod fixtures;
 pub mod guardian;
 pub mod handover;
 pub mod matching;

@@ -163,3 +163,6 @@ fn no_ticket<'a>(order: Option<&str>, misfit: Option<(&Ticket, Misfit)>) -> Verd
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

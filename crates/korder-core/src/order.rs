@@ -230,3 +230,6 @@ fn message(ticket: &Ticket) -> String {
     let name = ticket.metadata.name.as_deref().unwrap_or_default();
     format!("`{name}`: {}", ready.map(|condition| condition.message.as_str()).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -308,3 +308,6 @@ fn say(status: &mut TicketStatus, ticket: &Ticket, holds: bool, reason: &str, me
     let ready = Say { type_: conditions::READY, holds, reason, message };
     conditions::summarize(&mut status.conditions, ready, Progress::Settled, generation, now);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,11 @@
 //! `korder` on the command line: orders node capacity and finished things ahead of need.
 
 mod commands;
+mod connection;
+mod health;
+mod install;
+mod logging;
+mod yaml;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,11 @@
 //! The subcommands, a module each: its arguments and what it does.
 
+mod controller;
+mod crds;
 mod down;
+mod install;
 mod status;
+mod uninstall;
 mod up;
 mod version;
 
@@ -15,6 +19,14 @@ pub(crate) enum Command {
     Up(up::Arguments),
     /// Stop what `korder up` started; its state stays
     Down(down::Arguments),
+    /// Install korder on a cluster, or bring it up to date
+    Install(install::Arguments),
+    /// Take korder off a cluster
+    Uninstall(uninstall::Arguments),
+    /// Print the definitions of korder's kinds
+    Crds,
+    /// Run the controllers, as the Deployment `korder-controller-manager` does
+    Controller(controller::Arguments),
     /// Show what `korder up` has running
     Status(status::Arguments),
     /// Print the version
@@ -27,6 +39,10 @@ impl Command {
         match self {
             Self::Up(arguments) => up::run(arguments, printer).await,
             Self::Down(arguments) => down::run(arguments, printer).await,
+            Self::Install(arguments) => install::run(arguments, printer).await,
+            Self::Uninstall(arguments) => uninstall::run(arguments, printer).await,
+            Self::Crds => crds::run(printer),
+            Self::Controller(arguments) => controller::run(arguments).await,
             Self::Status(arguments) => status::run(arguments, printer).await,
             Self::Version => version::run(printer),
         }

@@ -1,0 +1,157 @@
+use super::*;
+use crate::fixtures::{at, claimant, ending, guardian, nominated, ticket, ungated};
+use korder_api::TicketPhase;
+
+/// A claimed ticket with its pods, in a stage of its hand-over.
+struct Case {
+    ticket: Ticket,
+    claimant: Option<Pod>,
+    guardian: Option<Pod>,
+}
+
+impl Case {
+    fn claimed(number: i64) -> Self {
+        let ticket = ticket(number, TicketPhase::Claimed);
+        Self { guardian: Some(guardian(&ticket)), claimant: Some(claimant(number)), ticket }
+    }
+
+    fn pod(mut self, change: impl FnOnce(Pod) -> Pod) -> Self {
+        self.claimant = self.claimant.map(change);
+        self
+    }
+
+    fn nominated(self) -> Self {
+        let ticket = self.ticket.clone();
+        self.pod(|pod| nominated(pod, &ticket))
+    }
+
+    fn leaving(self) -> Self {
+        let mut case = self.nominated();
+        case.guardian = case.guardian.map(ending);
+        case
+    }
+
+    fn free(self) -> Self {
+        Self { guardian: None, ..self.nominated() }
+    }
+
+    fn ungated(self) -> Self {
+        self.free().pod(ungated)
+    }
+
+    fn bound(self, node: &str) -> Self {
+        self.ungated().pod(|mut pod| {
+            pod.spec.node_name = Some(node.into());
+            pod
+        })
+    }
+}
+
+fn actions(cases: &[Case], now: Timestamp) -> Vec<(usize, Action)> {
+    let claims: Vec<Claim<'_>> = cases
+        .iter()
+        .map(|case| Claim { ticket: &case.ticket, claimant: case.claimant.as_ref(), guardian: case.guardian.as_ref() })
+        .collect();
+    plan(&claims, now).steps.into_iter().map(|step| (step.claim, step.action)).collect()
+}
+
+/// Claims in the fixtures are made at 10.
+const SOON: i64 = 11;
+
+#[test]
+fn each_stage_of_one_claim_has_its_one_step() {
+    let claimed = || Case::claimed(1);
+    let table = [
+        (claimed(), vec![(0, Action::Nominate)]),
+        (claimed().nominated(), vec![(0, Action::RemoveGuardian)]),
+        (claimed().leaving(), vec![]),
+        (claimed().free(), vec![(0, Action::Ungate)]),
+        (claimed().ungated(), vec![]),
+        (claimed().bound("n"), vec![(0, Action::Use)]),
+    ];
+    for (index, (case, expected)) in table.into_iter().enumerate() {
+        assert_eq!(actions(&[case], at(SOON)), expected, "stage {index}");
+    }
+}
+
+#[test]
+fn a_batch_goes_through_each_stage_together() {
+    let claimed = Case::claimed;
+    // Nobody's guardian goes before the last is nominated, nobody's gate before the last guardian is gone.
+    assert_eq!(actions(&[claimed(1), claimed(2).nominated()], at(SOON)), [(0, Action::Nominate)]);
+    let both = [(0, Action::RemoveGuardian), (1, Action::RemoveGuardian)];
+    assert_eq!(actions(&[claimed(1).nominated(), claimed(2).nominated()], at(SOON)), both);
+    assert_eq!(actions(&[claimed(1).free(), claimed(2).nominated()], at(SOON)), [(1, Action::RemoveGuardian)]);
+    assert_eq!(actions(&[claimed(1).free(), claimed(2).leaving()], at(SOON)), []);
+    let both = [(0, Action::Ungate), (1, Action::Ungate)];
+    assert_eq!(actions(&[claimed(1).free(), claimed(2).free()], at(SOON)), both);
+}
+
+#[test]
+fn the_next_batch_waits_until_the_last_is_bound() {
+    let claimed = Case::claimed;
+    assert_eq!(actions(&[claimed(1).ungated(), claimed(2)], at(SOON)), []);
+    assert_eq!(actions(&[claimed(1).ungated(), claimed(2).free()], at(SOON)), []);
+    assert_eq!(actions(&[claimed(1).free(), claimed(2)], at(SOON)), [(0, Action::Ungate)]);
+    assert_eq!(actions(&[claimed(1).bound("n"), claimed(2)], at(SOON)), [(0, Action::Use), (1, Action::Nominate)]);
+}
+
+#[test]
+fn a_claim_whose_pod_is_not_to_come_is_given_back() {
+    let gone = Case { claimant: None, ..Case::claimed(1) };
+    let leaving = Case::claimed(1).pod(ending);
+    let by_hand = Case::claimed(1).pod(ungated);
+    let elsewhere = Case::claimed(1).bound("m");
+    let lost = Case { guardian: None, ..Case::claimed(1) };
+    for case in [gone, leaving, by_hand, elsewhere, lost] {
+        let steps = actions(&[case], at(SOON));
+        assert!(matches!(steps[..], [(0, Action::GiveBack(_))]), "{steps:?}");
+    }
+}
+
+#[test]
+fn a_pod_that_ended_quickly_has_still_used_its_ticket() {
+    let done = Case::claimed(1).bound("n").pod(|mut pod| {
+        pod.status.phase = "Succeeded".into();
+        pod
+    });
+    assert_eq!(actions(&[done], at(SOON)), [(0, Action::Use)]);
+}
+
+#[test]
+fn after_the_deadline_the_nomination_is_withdrawn_then_the_place_given_back() {
+    let late = at(10) + DEADLINE;
+    for case in [Case::claimed(1).leaving(), Case::claimed(1).free(), Case::claimed(1).ungated()] {
+        let steps = actions(&[case], late);
+        assert!(matches!(steps[..], [(0, Action::Withdraw(_))]), "{steps:?}");
+    }
+    let withdrawn = Case { guardian: None, ..Case::claimed(1) };
+    assert!(matches!(actions(&[withdrawn], late)[..], [(0, Action::GiveBack(_))]));
+    let withdrawn = Case { guardian: None, ..Case::claimed(1).pod(ungated) };
+    assert!(matches!(actions(&[withdrawn], late)[..], [(0, Action::GiveBack(_))]));
+}
+
+#[test]
+fn a_pod_that_the_scheduler_refuses_is_given_a_moment() {
+    let refused = || {
+        Case::claimed(1).ungated().pod(|mut pod| {
+            pod.status.conditions.push(crate::pod::PodCondition {
+                type_: "PodScheduled".into(),
+                status: "False".into(),
+                reason: "Unschedulable".into(),
+                message: String::new(),
+            });
+            pod
+        })
+    };
+    assert_eq!(actions(&[refused()], at(SOON)), []);
+    assert!(matches!(actions(&[refused()], at(15))[..], [(0, Action::Withdraw(_))]));
+}
+
+#[test]
+fn the_plan_wakes_at_the_next_deadline() {
+    let case = Case::claimed(1).ungated();
+    let claim = Claim { ticket: &case.ticket, claimant: case.claimant.as_ref(), guardian: None };
+    assert_eq!(plan(&[claim], at(SOON)).wake, Some(at(15)));
+    assert_eq!(plan(&[claim], at(15)).wake, Some(at(40)));
+}

@@ -1,0 +1,220 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::fixtures::{at, order, ticket};
+
+use TicketPhase::{Claimed, Expired, Pending, Ready, Used};
+
+/// The tickets as a cluster would have them after the plan was carried out.
+fn carry_out(order: &mut Order, tickets: &mut Vec<Ticket>) -> Plan {
+    let seen: Vec<&Ticket> = tickets.iter().collect();
+    let plan = plan(order, &seen, at(100));
+    let removed: Vec<_> = plan.delete.iter().map(|ticket| ticket.metadata.name.clone()).collect();
+    tickets.retain(|ticket| !removed.contains(&ticket.metadata.name));
+    for made in &plan.create {
+        tickets.push(ticket(ordinal(order, made).unwrap(), Pending));
+    }
+    if let Some(status) = &plan.status {
+        order.status = Some(status.clone());
+    }
+    plan
+}
+
+fn names(tickets: &[Ticket]) -> Vec<&str> {
+    tickets.iter().filter_map(|ticket| ticket.metadata.name.as_deref()).collect()
+}
+
+fn reason(order: &Order) -> (&str, &str) {
+    let conditions = &order.status.as_ref().unwrap().conditions;
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    (ready.status.as_str(), ready.reason.as_str())
+}
+
+#[test]
+fn a_new_order_gets_its_tickets_numbered_from_one() {
+    let mut order = order(3, RefreshPolicy::OnClaim);
+    let mut tickets = vec![];
+    let plan = carry_out(&mut order, &mut tickets);
+    assert_eq!(names(&plan.create), ["o-1", "o-2", "o-3"]);
+    assert_eq!(plan.create[0].order(), Some(("o", "order-uid")));
+    assert_eq!(plan.create[0].metadata.labels.as_ref().unwrap()[names::LABEL_ORDER], "o");
+    assert!(carry_out(&mut order, &mut tickets).create.is_empty());
+    assert_eq!(reason(&order), ("False", "Filling"));
+    tickets = vec![ticket(1, Ready), ticket(2, Ready), ticket(3, Ready)];
+    carry_out(&mut order, &mut tickets);
+    assert_eq!(reason(&order), ("True", "Ready"));
+    assert_eq!(carry_out(&mut order, &mut tickets), Plan::default());
+}
+
+#[test]
+fn what_each_policy_makes_again() {
+    let table = [
+        (RefreshPolicy::Never, Claimed, 0),
+        (RefreshPolicy::Never, Used, 0),
+        (RefreshPolicy::Never, Expired, 0),
+        (RefreshPolicy::OnClaim, Claimed, 1),
+        (RefreshPolicy::OnClaim, Used, 1),
+        (RefreshPolicy::OnClaim, Expired, 0),
+        (RefreshPolicy::Always, Claimed, 1),
+        (RefreshPolicy::Always, Used, 1),
+        (RefreshPolicy::Always, Expired, 1),
+    ];
+    for (policy, phase, made) in table {
+        let mut order = order(2, policy);
+        let mut tickets = vec![ticket(1, phase), ticket(2, Ready)];
+        let plan = carry_out(&mut order, &mut tickets);
+        assert_eq!(names(&plan.create).len(), made, "{policy:?} {phase:?}");
+        assert!(plan.delete.is_empty(), "{policy:?} {phase:?}");
+    }
+}
+
+#[test]
+fn an_order_whose_tickets_have_all_expired_is_complete_also_when_they_are_forgotten() {
+    let mut order = order(2, RefreshPolicy::OnClaim);
+    let mut tickets = vec![ticket(1, Expired), ticket(2, Expired)];
+    assert!(!has_counted(&order, &tickets[0]));
+    carry_out(&mut order, &mut tickets);
+    assert_eq!(order.status.as_ref().unwrap().closed.as_deref(), Some("1-2"));
+    assert!(has_counted(&order, &tickets[0]));
+    tickets.clear();
+    assert!(carry_out(&mut order, &mut tickets).create.is_empty());
+    assert_eq!(reason(&order), ("True", "Complete"));
+}
+
+#[test]
+fn never_issues_no_more_though_a_ticket_was_deleted() {
+    let mut order = order(2, RefreshPolicy::Never);
+    let mut tickets = vec![];
+    carry_out(&mut order, &mut tickets);
+    carry_out(&mut order, &mut tickets);
+    tickets.pop();
+    assert!(carry_out(&mut order, &mut tickets).create.is_empty());
+    order.spec.replicas = Some(3);
+    assert_eq!(names(&carry_out(&mut order, &mut tickets).create), ["o-3"]);
+}
+
+#[test]
+fn a_ticket_deleted_by_hand_is_made_again_under_a_new_number() {
+    let mut order = order(2, RefreshPolicy::OnClaim);
+    let mut tickets = vec![];
+    carry_out(&mut order, &mut tickets);
+    tickets.remove(0);
+    assert_eq!(names(&carry_out(&mut order, &mut tickets).create), ["o-3"]);
+}
+
+#[test]
+fn scaled_down_without_a_place_and_youngest_first_never_what_is_claimed() {
+    let mut order = order(1, RefreshPolicy::OnClaim);
+    let mut tickets = vec![ticket(1, Ready), ticket(2, Ready), ticket(3, Pending), ticket(4, Claimed)];
+    assert_eq!(names(&carry_out(&mut order, &mut tickets).delete), ["o-3", "o-2"]);
+    order.spec.replicas = Some(0);
+    assert_eq!(names(&carry_out(&mut order, &mut tickets).delete), ["o-1"]);
+    assert_eq!(names(&tickets), ["o-4"]);
+}
+
+#[test]
+fn a_paused_or_deleted_order_makes_nothing() {
+    let mut paused = order(3, RefreshPolicy::Always);
+    paused.spec.paused = Some(true);
+    assert!(carry_out(&mut paused, &mut vec![]).create.is_empty());
+    assert_eq!(reason(&paused), ("True", "Paused"));
+    let mut deleted = order(3, RefreshPolicy::Always);
+    deleted.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(1)));
+    assert_eq!(plan(&deleted, &[], at(2)), Plan::default());
+}
+
+#[test]
+fn the_reason_names_what_stands_in_the_way() {
+    let stuck = |reason: &str| {
+        let mut stuck = ticket(1, Pending);
+        let say = Say { type_: "Ready", holds: false, reason, message: "no room".into() };
+        conditions::set(&mut stuck.status.as_mut().unwrap().conditions, say, None, at(0));
+        stuck
+    };
+    let mut order = order(1, RefreshPolicy::OnClaim);
+    carry_out(&mut order, &mut vec![stuck("Unschedulable")]);
+    assert_eq!(reason(&order), ("False", "WaitingForCapacity"));
+    carry_out(&mut order, &mut vec![stuck("GuardianRefused")]);
+    assert_eq!(reason(&order), ("False", "GuardianRefused"));
+    let stalled = &order.status.as_ref().unwrap().conditions;
+    assert!(
+        stalled.iter().any(|condition| condition.type_ == "Stalled" && condition.message.contains("`o-1`: no room"))
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Scale(i32),
+    Advance(usize, TicketPhase),
+    Forget(usize),
+    Reconcile,
+    /// The tickets were made, and the status was not written.
+    ReconcileWithoutStatus,
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        (0..6).prop_map(Move::Scale),
+        (0..8_usize, prop_oneof![Just(Ready), Just(Claimed), Just(Used), Just(Expired)])
+            .prop_map(|(index, phase)| Move::Advance(index, phase)),
+        (0..8_usize).prop_map(Move::Forget),
+        Just(Move::Reconcile),
+        Just(Move::ReconcileWithoutStatus),
+    ]
+}
+
+proptest! {
+    /// Whatever happens: no number is given to two tickets that are there, or again once the status has it; `Never` issues no more than `replicas` ever were, `Always` comes to
+    /// `replicas` unclaimed tickets, and `OnClaim` to that less those that expired.
+    #[test]
+    fn counts_hold_in_every_history(
+        policy in prop_oneof![Just(RefreshPolicy::Never), Just(RefreshPolicy::OnClaim), Just(RefreshPolicy::Always)],
+        moves in prop::collection::vec(moves(), 1..40),
+    ) {
+        let mut order = order(3, policy);
+        let mut tickets: Vec<Ticket> = vec![];
+        let mut issued = std::collections::BTreeSet::new();
+        let mut expired = std::collections::BTreeSet::new();
+        let mut most = 3;
+        for one in moves {
+            match one {
+                Move::Scale(replicas) => { order.spec.replicas = Some(replicas); most = most.max(replicas); }
+                Move::Advance(index, phase) => if let Some(there) = tickets.get_mut(index) {
+                    let unclaimed = matches!(there.phase(), Pending | Ready);
+                    if there.phase() < phase && (unclaimed || phase == Used && there.phase() == Claimed) {
+                        let number = ordinal(&order, there).unwrap();
+                        if phase == Expired { expired.insert(number); }
+                        *there = ticket(number, phase);
+                    }
+                },
+                Move::Forget(index) => if tickets.get(index).is_some_and(|ticket| {
+                    ticket.phase() == Used || ticket.phase() == Expired && has_counted(&order, ticket)
+                }) { tickets.remove(index); },
+                Move::Reconcile | Move::ReconcileWithoutStatus => {
+                    let before = order.status.clone();
+                    let mut there: std::collections::BTreeSet<i64> =
+                        tickets.iter().filter_map(|ticket| ordinal(&order, ticket)).collect();
+                    let plan = carry_out(&mut order, &mut tickets);
+                    for made in &plan.create {
+                        let number = ordinal(&order, made).unwrap();
+                        prop_assert!(number > before.as_ref().map_or(0, |status| status.issued), "{} again", number);
+                        prop_assert!(there.insert(number), "{} twice", number);
+                        issued.insert(number);
+                    }
+                    if matches!(one, Move::ReconcileWithoutStatus) && !plan.create.is_empty() { order.status = before; }
+                }
+            }
+        }
+        carry_out(&mut order, &mut tickets);
+        carry_out(&mut order, &mut tickets);
+        let live = i32::try_from(tickets.iter().filter(|t| matches!(t.phase(), Pending | Ready)).count()).unwrap();
+        let replicas = order.spec.replicas.unwrap();
+        match policy {
+            RefreshPolicy::Always => prop_assert_eq!(live, replicas),
+            RefreshPolicy::OnClaim => {
+                prop_assert_eq!(live, (replicas - i32::try_from(expired.len()).unwrap()).max(0));
+            }
+            RefreshPolicy::Never => prop_assert!(i32::try_from(issued.len()).unwrap() <= most),
+        }
+    }
+}

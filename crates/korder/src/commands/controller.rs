@@ -1,0 +1,60 @@
+//! `korder controller`: the controllers, as a process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use kooper::{Clock, Controller as _, Stop, SystemClock};
+use korder_controllers::Config;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::{health, logging};
+
+/// How to run the controllers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Where to serve /healthz and /readyz
+    #[arg(long, default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
+    health_address: SocketAddr,
+    /// Image of the pods that hold places: any that does nothing
+    #[arg(long, default_value_t = Config::default().guardian_image, value_name = "IMAGE")]
+    guardian_image: String,
+    /// Name of this process in events
+    #[arg(long, env = "POD_NAME", default_value = "korder", value_name = "NAME")]
+    instance: String,
+    #[command(flatten)]
+    logging: logging::LogArguments,
+}
+
+/// Runs until a signal, or until something fails for good.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { health_address, guardian_image, instance, logging } = arguments;
+    logging.start()?;
+    let client = kube::Client::try_default().await.context("cannot find out which cluster to work for")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let controllers = korder_controllers::controllers(&client, &Config { guardian_image, instance }, &clock);
+    let caches = controllers.caches.clone();
+    let (stopper, stop) = Stop::pair();
+    let mut running = Box::new(controllers.operator).run(stop);
+    info!(version = env!("CARGO_PKG_VERSION"), "korder's controllers start");
+    tokio::select! {
+        biased;
+        ended = &mut running => return ended.map_err(|error| anyhow!(error)).context("the controllers have failed"),
+        failed = health::serve(health_address, move || caches.are_ready()) => return failed,
+        signal = stop_signal() => info!("stopping on {}", signal?),
+    }
+    stopper.stop();
+    running.await.map_err(|error| anyhow!(error)).context("the controllers did not stop well")
+}
+
+/// Waits for a signal to stop; its name.
+async fn stop_signal() -> anyhow::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        biased;
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

@@ -1,0 +1,77 @@
+//! `korder install`.
+
+use clap::{Args, ValueEnum};
+use cli::{Printer, Progress};
+use korder_manifests::{Gate, PolicyApi, Profile};
+
+use crate::connection::Connection;
+use crate::install::{self, GateForm, What};
+use crate::yaml;
+
+/// The image of this version.
+const IMAGE: &str = concat!("korder:", env!("CARGO_PKG_VERSION"));
+
+/// What to install, and where.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+    /// Image of the `korder` program, best by digest
+    #[arg(long, default_value = IMAGE, value_name = "IMAGE")]
+    image: String,
+    /// How pods that ask for a ticket are made to wait [default: policy where the cluster can, else webhook]
+    #[arg(long, value_name = "FORM")]
+    gate: Option<GateForm>,
+    /// Ask the cluster what would come of it, and change nothing
+    #[arg(long, conflicts_with = "output")]
+    dry_run: bool,
+    /// Print the manifests and ask no cluster; the gate is a webhook where `--gate` is not given
+    #[arg(long, value_name = "FORMAT")]
+    output: Option<Output>,
+}
+
+/// A form of manifests.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// YAML documents, for `kubectl apply --server-side -f -`
+    Yaml,
+}
+
+/// Runs the command.
+pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Result<()> {
+    let Arguments { connection, image, gate, dry_run, output } = arguments;
+    let profile = Profile::InCluster { image };
+    if let Some(Output::Yaml) = output {
+        let gate = match gate {
+            Some(GateForm::Policy) => Gate::Policy(PolicyApi::V1),
+            Some(GateForm::Webhook) | None => Gate::Webhook,
+        };
+        let manifests = korder_manifests::manifests(&korder_manifests::Options { profile, gate });
+        return Ok(printer.result(yaml::documents(&manifests)?.trim_end())?);
+    }
+    let client = connection.client().await?;
+    let progress = Progress::start(printer, "Installing korder");
+    let options = install::Options { profile, gate, dry_run };
+    let installed = install::install(&client, &options).await?;
+    for change in &installed.changes {
+        if change.what == What::Unchanged {
+            printer.detail(format_args!("{} {}", change.object, change.what));
+        } else {
+            printer.result(format_args!("{} {}{}", change.object, change.what, if dry_run { " (dry run)" } else { "" }))?;
+        }
+    }
+    let gate = match installed.gate {
+        Gate::Policy(_) => "policy",
+        Gate::Webhook => "webhook",
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    if dry_run {
+        progress.finish(format_args!("korder {version} would be on Kubernetes {}, gate: {gate}", installed.kubernetes));
+    } else {
+        progress.finish(format_args!("korder {version} is on Kubernetes {}, gate: {gate}", installed.kubernetes));
+    }
+    for note in installed.notes {
+        printer.note(format_args!("note: {note}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Access for programs that run outside the cluster under an account of theirs.
+
+use anyhow::Context as _;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use korder_api::names::SYSTEM_NAMESPACE;
+use kube::api::PostParams;
+use kube::config::{AuthInfo, Context, Kubeconfig, NamedAuthInfo, NamedContext};
+use kube::{Api, Client};
+
+/// How long a token is asked for: longer than anybody leaves an embedded cluster running.
+const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
+
+/// A kubeconfig for the account `name` of korder's namespace, on the cluster that `administrator` reaches.
+///
+/// It holds a token: whoever writes it to a file makes that readable by its owner only.
+pub(crate) async fn service_account_kubeconfig(
+    client: &Client,
+    administrator: &Kubeconfig,
+    name: &str,
+) -> anyhow::Result<Kubeconfig> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
+    let request = TokenRequest {
+        spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
+        ..TokenRequest::default()
+    };
+    let token = accounts
+        .create_token_request(name, &PostParams::default(), &request)
+        .await
+        .with_context(|| format!("cannot get a token for the service account `{name}`"))?
+        .status
+        .with_context(|| format!("the cluster gave no token for the service account `{name}`"))?
+        .token;
+    with_token(administrator, name, token)
+}
+
+fn with_token(administrator: &Kubeconfig, name: &str, token: String) -> anyhow::Result<Kubeconfig> {
+    let current = administrator.current_context.as_deref().unwrap_or_default();
+    let context = administrator.contexts.iter().find(|context| context.name == current);
+    let cluster = context
+        .and_then(|context| context.context.as_ref())
+        .map(|context| context.cluster.clone())
+        .with_context(|| format!("the kubeconfig has no current context `{current}`"))?;
+    let clusters = administrator.clusters.iter().filter(|named| named.name == cluster).cloned().collect();
+    let user = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
+    Ok(Kubeconfig {
+        api_version: Some("v1".into()),
+        kind: Some("Config".into()),
+        clusters,
+        auth_infos: vec![NamedAuthInfo { name: name.into(), auth_info: Some(user), ..NamedAuthInfo::default() }],
+        contexts: vec![NamedContext {
+            name: name.into(),
+            context: Some(Context {
+                cluster,
+                user: Some(name.into()),
+                namespace: Some(SYSTEM_NAMESPACE.into()),
+                ..Context::default()
+            }),
+            ..NamedContext::default()
+        }],
+        current_context: Some(name.into()),
+        ..Kubeconfig::default()
+    })
+}

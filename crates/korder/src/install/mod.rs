@@ -1,0 +1,128 @@
+//! Puts korder on a cluster, and takes it away again.
+//!
+//! Everything is applied by server-side apply under one field manager, so that installing again mends what was
+//! changed and upgrading removes what is no longer part of korder. `korder up` and `korder install` share this code.
+
+mod apply;
+mod clashes;
+mod credentials;
+mod effect;
+mod gate;
+mod objects;
+mod uninstall;
+mod version;
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use cli::Hinted;
+use korder_manifests::{Gate, Profile};
+use kube::Client;
+use kube::api::PatchParams;
+
+pub(crate) use credentials::service_account_kubeconfig;
+pub(crate) use gate::GateForm;
+pub(crate) use uninstall::{Removal, uninstall};
+
+/// The field manager of everything that is installed.
+const FIELD_MANAGER: &str = "korder-install";
+/// Bound of a whole installation; it takes a second where the cluster answers well.
+const DEADLINE: Duration = Duration::from_mins(3);
+
+/// Parameters of a patch of ours that is no apply.
+fn patch_params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// What to install, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Where the programs run.
+    pub(crate) profile: Profile,
+    /// The form of the gate; where not given, a policy if the cluster can, else a webhook.
+    pub(crate) gate: Option<GateForm>,
+    /// Ask the cluster what would come of it and change nothing.
+    pub(crate) dry_run: bool,
+}
+
+/// What was done.
+#[derive(Clone, Debug)]
+pub(crate) struct Installed {
+    /// Version of the cluster, as `v1.36.3`.
+    pub(crate) kubernetes: String,
+    /// The form that the gate took.
+    pub(crate) gate: Gate,
+    /// What became of each object.
+    pub(crate) changes: Vec<Change>,
+    /// What the user should know about the cluster.
+    pub(crate) notes: Vec<String>,
+}
+
+/// What became of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Kind and name, as `deployment/korder-webhook`.
+    pub(crate) object: String,
+    /// What was done to it.
+    pub(crate) what: What,
+}
+
+/// What was done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// It was not there.
+    Created,
+    /// It was different.
+    Changed,
+    /// It was as it should be.
+    Unchanged,
+    /// It is not part of korder any more.
+    Removed,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Removed => "removed",
+        })
+    }
+}
+
+/// Installs korder, or brings it up to date.
+///
+/// Returns when the kinds can be used and the policies have effect. The programs may still be starting; with the gate
+/// as a webhook, pods that ask for a ticket are refused until it runs.
+pub(crate) async fn install(client: &Client, options: &Options) -> anyhow::Result<Installed> {
+    match tokio::time::timeout(DEADLINE, install_unbounded(client, options)).await {
+        Ok(result) => result,
+        Err(_) => bail!(Hinted::new(
+            format!("the installation is not done after {} s", DEADLINE.as_secs()),
+            "see whether the cluster answers (`kubectl get --raw /readyz?verbose`), then install again: \
+             what is there stays"
+        )),
+    }
+}
+
+async fn install_unbounded(client: &Client, options: &Options) -> anyhow::Result<Installed> {
+    let kubernetes = client.apiserver_version().await.context("cannot ask the cluster for its version")?;
+    version::check(&kubernetes)?;
+    let discovery = kube::Discovery::new(client.clone())
+        .run_aggregated()
+        .await
+        .context("cannot ask the cluster which kinds it serves")?;
+    let gate = gate::choose(options.gate, gate::served(&discovery))?;
+    let existing = objects::existing(client, gate::served(&discovery), objects::INSTALLED).await?;
+    let wanted = korder_manifests::manifests(&korder_manifests::Options { profile: options.profile.clone(), gate });
+
+    let mut changes = apply::apply(client, &wanted, &existing, options.dry_run).await?;
+    if !options.dry_run {
+        apply::established(client).await?;
+        effect::wait(client, gate).await?;
+    }
+    changes.extend(apply::prune(client, &wanted, &existing, options.dry_run).await?);
+    Ok(Installed { kubernetes: kubernetes.git_version, gate, changes, notes: clashes::notes(&discovery) })
+}

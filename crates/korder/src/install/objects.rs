@@ -1,0 +1,102 @@
+//! Objects of any kind: how they are named, reached and found.
+
+use anyhow::Context as _;
+use korder_manifests::{OURS, PolicyApi};
+use kube::api::{ApiResource, DynamicObject, ListParams, TypeMeta};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client, ResourceExt};
+
+/// A kind: its API version and name.
+pub(super) type Kind = (&'static str, &'static str);
+
+const POLICIES: &str = "admissionregistration.k8s.io/v1";
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+
+/// Kinds that an installation consists of, those left out whose removal would take the users' objects along.
+pub(super) const INSTALLED: &[Kind] = &[
+    (POLICIES, "MutatingWebhookConfiguration"),
+    (POLICIES, "ValidatingAdmissionPolicyBinding"),
+    (POLICIES, "ValidatingAdmissionPolicy"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+    (RBAC, "ClusterRoleBinding"),
+    (RBAC, "ClusterRole"),
+    (RBAC, "RoleBinding"),
+    (RBAC, "Role"),
+    ("v1", "ServiceAccount"),
+];
+
+/// Kinds of objects that korder's programs make for themselves.
+pub(super) const MADE_BY_PROGRAMS: &[Kind] =
+    &[("v1", "Secret"), ("scheduling.k8s.io/v1", "PriorityClass")];
+
+/// Whether this is one of the objects by which pods are gated.
+pub(super) fn is_gate(object: &DynamicObject) -> bool {
+    types(object).kind.starts_with("Mutating")
+}
+
+/// Whether this gives rights to the programs.
+pub(super) fn is_grant(object: &DynamicObject) -> bool {
+    types(object).kind.ends_with("RoleBinding")
+}
+
+/// What `wanted` tells from another object: its kind, namespace and name, whatever the version of its kind.
+pub(super) fn identity(object: &DynamicObject) -> (String, Option<String>, String) {
+    (types(object).kind.clone(), object.namespace(), object.name_any())
+}
+
+/// Kind and name, as kubectl writes them.
+pub(super) fn shown(object: &DynamicObject) -> String {
+    let kind = types(object).kind.to_lowercase();
+    match object.namespace().as_deref() {
+        Some("kube-system") => format!("{kind}/{} in kube-system", object.name_any()),
+        _ => format!("{kind}/{}", object.name_any()),
+    }
+}
+
+/// Where the object is written.
+pub(super) fn api_of(client: &Client, object: &DynamicObject) -> Api<DynamicObject> {
+    let TypeMeta { api_version, kind } = types(object);
+    let resource = resource(api_version, kind);
+    match object.namespace() {
+        Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+/// What is there of an installation, of these kinds and of the gate as a policy.
+pub(super) async fn existing(
+    client: &Client,
+    policies: Option<PolicyApi>,
+    kinds: &[Kind],
+) -> anyhow::Result<Vec<DynamicObject>> {
+    let gate = policies.map(|api| {
+        [(api.as_str(), "MutatingAdmissionPolicyBinding"), (api.as_str(), "MutatingAdmissionPolicy")]
+    });
+    let mut found = Vec::new();
+    for (api_version, kind) in gate.iter().flatten().chain(kinds) {
+        found.extend(labelled(client, api_version, kind).await?);
+    }
+    Ok(found)
+}
+
+/// All objects of a kind that carry our labels, in any namespace.
+pub(super) async fn labelled(client: &Client, api_version: &str, kind: &str) -> anyhow::Result<Vec<DynamicObject>> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(api_version, kind));
+    let list = api
+        .list(&ListParams::default().labels(OURS))
+        .await
+        .with_context(|| format!("cannot list the objects of kind `{kind}` that belong to korder"))?;
+    let types = TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() };
+    // The items of a list don't say their kind.
+    Ok(list.items.into_iter().map(|item| DynamicObject { types: Some(types.clone()), ..item }).collect())
+}
+
+fn resource(api_version: &str, kind: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
+fn types(object: &DynamicObject) -> &TypeMeta {
+    object.types.as_ref().expect("manifests and lists of ours say their kind")
+}

@@ -1,0 +1,54 @@
+//! The versions of Kubernetes that korder runs on.
+
+use cli::Hinted;
+use k8s_openapi::apimachinery::pkg::version::Info;
+
+/// The oldest minor version of Kubernetes 1.
+const OLDEST_MINOR: u32 = 32;
+
+/// Refuses a cluster that is too old, with the reason.
+pub(super) fn check(version: &Info) -> Result<(), Hinted> {
+    // Vendors append to the minor version, as in `31+`.
+    let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
+    let too_old = match (version.major.as_str(), digits.parse::<u32>()) {
+        ("1", Ok(minor)) => minor < OLDEST_MINOR,
+        (major, _) => major.parse::<u32>().is_ok_and(|major| major < 1),
+    };
+    if too_old {
+        return Err(Hinted::new(
+            format!(
+                "the cluster runs Kubernetes `{}`, and korder needs 1.{OLDEST_MINOR} or newer: \
+                 before it, the API server neither finds claims by a field of a status (selectable fields) \
+                 nor does the scheduler hand capacity over to a pod as korder needs it",
+                version.git_version
+            ),
+            "upgrade the cluster, or try korder on an embedded one with `korder up`",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(major: &str, minor: &str) -> bool {
+        let git_version = format!("v{major}.{minor}.0");
+        check(&Info { major: major.into(), minor: minor.into(), git_version, ..Info::default() }).is_ok()
+    }
+
+    #[test]
+    fn from_1_32_on() {
+        for (minor, good) in [("28", false), ("31", false), ("31+", false), ("32", true), ("32+", true), ("36", true)] {
+            assert_eq!(accepted("1", minor), good, "1.{minor}");
+        }
+        assert!(accepted("2", "0"));
+    }
+
+    #[test]
+    fn the_refusal_says_what_runs_and_what_is_needed() {
+        let old = Info { major: "1".into(), minor: "28".into(), git_version: "v1.28.4".into(), ..Info::default() };
+        let refusal = check(&old).unwrap_err().to_string();
+        assert!(refusal.contains("`v1.28.4`") && refusal.contains("1.32 or newer"), "{refusal}");
+    }
+}
