@@ -1,0 +1,165 @@
+//! Finding the programs that a cluster consists of, or building them.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::build::{self, BuildProgress, BuildStep};
+use crate::error::Error;
+use crate::sources;
+
+/// The environment variable that names a control plane to use.
+pub const CONTROL_PLANE_VARIABLE: &str = "KORDER_CONTROLPLANE";
+
+const CONTROL_PLANE: &str = "korder-controlplane";
+const KUBECTL: &str = "kubectl";
+/// The oldest minor version of kubectl 1.x that is used where one is there.
+const OLDEST_KUBECTL_MINOR: u32 = 30;
+/// How often to look whether another process has finished its build, and how long at most.
+const LOCK_INTERVAL: Duration = Duration::from_millis(500);
+const LOCK_TIMEOUT: Duration = Duration::from_hours(1);
+
+/// The control plane's program, found or built as the crate's documentation says.
+///
+/// `progress` hears of each step of a build, and nothing where none is needed.
+pub async fn control_plane(mut progress: impl FnMut(BuildProgress) + Send) -> Result<PathBuf, Error> {
+    if let Some(path) = env::var_os(CONTROL_PLANE_VARIABLE).filter(|value| !value.is_empty()) {
+        let path = PathBuf::from(path);
+        return if is_executable(&path) {
+            Ok(path)
+        } else {
+            Err(Error::NoSuchBinary { variable: CONTROL_PLANE_VARIABLE, path })
+        };
+    }
+    let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(CONTROL_PLANE)));
+    if let Some(path) = beside.filter(|path| is_executable(path)) {
+        return Ok(path);
+    }
+    find_or_build(CONTROL_PLANE, ".", &mut progress).await
+}
+
+/// A kubectl: the one on the `PATH` where that is version 1.30 or newer, else one of the control
+/// plane's own version, built from the same sources.
+pub async fn kubectl(mut progress: impl FnMut(BuildProgress) + Send) -> Result<PathBuf, Error> {
+    let path = PathBuf::from(KUBECTL);
+    if kubectl_minor(&path).await.is_some_and(|minor| minor >= OLDEST_KUBECTL_MINOR) {
+        return Ok(path);
+    }
+    find_or_build(KUBECTL, "k8s.io/kubernetes/cmd/kubectl", &mut progress).await
+}
+
+/// The minor version of a kubectl, if it is one.
+async fn kubectl_minor(program: &Path) -> Option<u32> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versions {
+        client_version: Version,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version {
+        git_version: String,
+    }
+    let output =
+        Command::new(program).args(["version", "--client", "--output=json"]).kill_on_drop(true).output().await.ok()?;
+    let versions: Versions = serde_json::from_slice(&output.stdout).ok()?;
+    minor(&versions.client_version.git_version)
+}
+
+/// The minor part of a version such as `v1.36.3`.
+fn minor(version: &str) -> Option<u32> {
+    version.strip_prefix("v1.")?.split('.').next()?.parse().ok()
+}
+
+/// Looks for `program` in the cache, and builds it into the cache where it is not there.
+async fn find_or_build(
+    program: &'static str,
+    package: &str,
+    progress: &mut (dyn FnMut(BuildProgress) + Send),
+) -> Result<PathBuf, Error> {
+    let dir = cache_dir(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?.join(sources::hash(&build::flags()));
+    let path = dir.join(program);
+    if is_executable(&path) {
+        return Ok(path);
+    }
+    fs::create_dir_all(&dir).map_err(Error::io("make", &dir))?;
+    let _lock = lock(program, &dir, progress).await?;
+    // Whoever held the lock may have built it.
+    if is_executable(&path) {
+        return Ok(path);
+    }
+    let work =
+        tempfile::Builder::new().prefix(".build-").tempdir_in(&dir).map_err(Error::io("make a directory in", &dir))?;
+    sources::write_to(work.path()).map_err(Error::io("write to", work.path()))?;
+    build::build(program, package, work.path(), program, progress).await?;
+    fs::rename(work.path().join(program), &path).map_err(Error::io("write", &path))?;
+    Ok(path)
+}
+
+/// The directory of all that is built, for the values of `XDG_CACHE_HOME` and `HOME`.
+fn cache_dir(xdg_cache_home: Option<OsString>, home: Option<OsString>) -> Result<PathBuf, Error> {
+    let set = |value: Option<OsString>| value.map(PathBuf::from).filter(|path| path.is_absolute());
+    set(xdg_cache_home)
+        .or_else(|| Some(set(home)?.join(".cache")))
+        .map(|cache| cache.join("korder").join("controlplane"))
+        .ok_or(Error::NoCacheDir)
+}
+
+/// Keeps others from building in `dir` as long as the returned file lives.
+async fn lock(
+    program: &'static str,
+    dir: &Path,
+    progress: &mut (dyn FnMut(BuildProgress) + Send),
+) -> Result<File, Error> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(Error::io("make", &path))?;
+    let started = Instant::now();
+    while let Err(errno) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if errno != rustix::io::Errno::WOULDBLOCK {
+            return Err(Error::io("lock", &path)(errno.into()));
+        }
+        let elapsed = started.elapsed();
+        if elapsed > LOCK_TIMEOUT {
+            return Err(Error::Timeout {
+                what: format!("the build of `{program}` by another process"),
+                after: LOCK_TIMEOUT,
+            });
+        }
+        progress(BuildProgress { program, step: BuildStep::Waiting, elapsed });
+        tokio::time::sleep(LOCK_INTERVAL).await;
+    }
+    Ok(file)
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_where_the_user_keeps_caches() {
+        let dir = |xdg: Option<&str>, home: Option<&str>| cache_dir(xdg.map(Into::into), home.map(Into::into)).ok();
+        assert_eq!(dir(Some("/c"), Some("/h")), Some("/c/korder/controlplane".into()));
+        assert_eq!(dir(None, Some("/h")), Some("/h/.cache/korder/controlplane".into()));
+        assert_eq!(dir(Some("relative"), Some("/h")), Some("/h/.cache/korder/controlplane".into()));
+        assert_eq!(dir(None, None), None);
+    }
+
+    #[test]
+    fn minor_versions() {
+        assert_eq!(minor("v1.32.4-dispatcher"), Some(32));
+        assert_eq!(minor("v1.36.3"), Some(36));
+        assert_eq!(minor("v2.0.0"), None);
+        assert_eq!(minor("1.36"), None);
+    }
+}

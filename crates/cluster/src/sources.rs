@@ -1,0 +1,105 @@
+//! The Go sources of the control plane, as they were when this library was compiled.
+
+use std::path::Path;
+use std::{fs, io};
+
+use sha2::{Digest as _, Sha256};
+
+macro_rules! sources {
+    ($($file:literal),+ $(,)?) => {
+        &[$(($file, include_bytes!(concat!("../../../kubernetes/", $file)))),+]
+    };
+}
+
+/// Path below the module's root, and content.
+const FILES: &[(&str, &[u8])] = sources![
+    "apiserver.go",
+    "controllers.go",
+    "etcd.go",
+    "go.mod",
+    "go.sum",
+    "kubelets.go",
+    "logs.go",
+    "main.go",
+    "pki.go",
+    "process.go",
+    "scheduler.go",
+    "stages/node-heartbeat.yaml",
+    "stages/node-initialize.yaml",
+    "stages/pod-complete.yaml",
+    "stages/pod-delete.yaml",
+    "stages/pod-start.yaml",
+];
+
+/// The Kubernetes version that the sources are linked against, such as `1.36.3`.
+pub(crate) fn kubernetes_version() -> &'static str {
+    required_version("k8s.io/kubernetes v")
+}
+
+/// A name for these sources built with the given flags: 16 hexadecimal digits.
+pub(crate) fn hash(build_flags: &[String]) -> String {
+    let mut hasher = Sha256::new();
+    let flags = build_flags.iter().map(|flag| ("", flag.as_bytes()));
+    for (name, content) in FILES.iter().copied().chain(flags) {
+        // The lengths keep content from moving between fields unnoticed.
+        for field in [name.as_bytes(), content] {
+            hasher.update(field.len().to_le_bytes());
+            hasher.update(field);
+        }
+    }
+    hex(&hasher.finalize()[..8])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// Writes the module into an existing directory.
+pub(crate) fn write_to(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir.join("stages"))?;
+    FILES.iter().try_for_each(|(name, content)| fs::write(dir.join(name), content))
+}
+
+/// What follows `prefix` on a line of `go.mod`.
+fn required_version(prefix: &str) -> &'static str {
+    FILES
+        .iter()
+        .filter(|(name, _)| *name == "go.mod")
+        .filter_map(|(_, content)| std::str::from_utf8(content).ok())
+        .flat_map(str::lines)
+        .find_map(|line| line.trim().strip_prefix(prefix))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn no_source_file_is_forgotten() {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../kubernetes");
+        let in_folder: BTreeSet<_> = [root.clone(), root.join("stages")]
+            .iter()
+            .flat_map(|dir| fs::read_dir(dir).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+            .map(|path| path.strip_prefix(&root).unwrap().display().to_string())
+            .collect();
+        let embedded: BTreeSet<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(embedded, in_folder);
+    }
+
+    #[test]
+    fn the_version_is_read_from_go_mod() {
+        assert!(kubernetes_version().starts_with("1."), "{}", kubernetes_version());
+    }
+
+    #[test]
+    fn another_way_to_build_is_another_hash() {
+        assert_ne!(hash(&["-s".to_owned()]), hash(&["-w".to_owned()]));
+        assert_eq!(hash(&[]).len(), 16);
+    }
+}
