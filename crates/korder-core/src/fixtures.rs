@@ -14,15 +14,15 @@ pub(crate) fn at(secs: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + secs).unwrap()
 }
 
-fn owner(kind: &str, name: &str, uid: &str) -> Option<Vec<OwnerReference>> {
-    Some(vec![OwnerReference {
+fn owner(kind: &str, name: &str, uid: &str) -> Vec<OwnerReference> {
+    vec![OwnerReference {
         api_version: names::API_VERSION.into(),
         kind: kind.into(),
         name: name.into(),
         uid: uid.into(),
         controller: Some(true),
         block_owner_deletion: None,
-    }])
+    }]
 }
 
 fn meta(name: &str, uid: &str) -> ObjectMeta {
@@ -75,7 +75,7 @@ pub(crate) fn ticket(number: i64, phase: TicketPhase) -> Ticket {
     };
     Ticket {
         metadata: ObjectMeta {
-            owner_references: owner("Order", "o", "order-uid"),
+            owner_references: Some(owner("Order", "o", "order-uid")),
             ..meta(&name, &format!("{name}-uid"))
         },
         spec: ticket_spec(),
@@ -90,7 +90,7 @@ pub(crate) fn guardian(ticket: &Ticket) -> Pod {
     Pod {
         metadata: ObjectMeta {
             labels: Some([(names::LABEL_ROLE.into(), names::ROLE_GUARDIAN.into())].into()),
-            owner_references: owner("Ticket", &name, &uid),
+            owner_references: Some(owner("Ticket", &name, &uid)),
             ..meta(&names::guardian_name(&name), &format!("{name}-guardian-uid"))
         },
         spec: PodSpec { node_name: Some("n".into()), priority: Some(0), ..PodSpec::default() },

@@ -4,12 +4,12 @@ use super::*;
 use crate::fixtures::{at, claimant, ending, guardian, node, ticket};
 
 /// Ready tickets with their guardians, on one node.
-struct Stand {
+struct OnShelf {
     tickets: Vec<(Ticket, Pod)>,
     node: Node,
 }
 
-impl Stand {
+impl OnShelf {
     fn of(tickets: impl IntoIterator<Item = Ticket>) -> Self {
         let tickets = tickets.into_iter().map(|ticket| (ticket.clone(), guardian(&ticket))).collect();
         Self { tickets, node: node("n") }
@@ -19,8 +19,7 @@ impl Stand {
     fn assign(&self, pods: &[Pod]) -> Vec<(String, String)> {
         let candidates =
             self.tickets.iter().filter_map(|(ticket, guardian)| Candidate::new(ticket, guardian, &self.node));
-        let shelf = Shelf::new([("default", "o")], candidates);
-        let verdicts = shelf.assign(pods.iter().collect());
+        let verdicts = Shelf::new([("default", "o")], candidates).assign(pods.iter().collect());
         let text = |verdict: Verdict<'_>| match verdict {
             Verdict::Claim(ticket) => ticket.metadata.name.clone().unwrap(),
             Verdict::Wait(wait) => wait.reason.to_owned(),
@@ -45,9 +44,9 @@ fn the_line_is_by_priority_then_age_then_uid() {
     important.metadata.creation_timestamp = Some(Time(at(9)));
     important.spec.priority = Some(10);
     let (third, fourth) = (claimant(3), claimant(4));
-    let stand = Stand::of([ready(1), ready(2)]);
+    let tickets = OnShelf::of([ready(1), ready(2)]);
     assert_eq!(
-        stand.assign(&[fourth, late, third, important]),
+        tickets.assign(&[fourth, late, third, important]),
         [pair("p-2", "o-1"), pair("p-3", "o-2"), pair("p-4", "NoTicketReady"), pair("p-1", "NoTicketReady")]
     );
 }
@@ -64,9 +63,9 @@ fn the_ticket_with_the_least_waste_then_the_first_to_expire() {
         soon.status.as_mut().unwrap().expiration_time = Some(Time(at(60)));
         soon
     };
-    let stand = Stand::of([large, ready(2), soon]);
+    let tickets = OnShelf::of([large, ready(2), soon]);
     assert_eq!(
-        stand.assign(&[claimant(1), claimant(2), claimant(3)]),
+        tickets.assign(&[claimant(1), claimant(2), claimant(3)]),
         [pair("p-1", "o-3"), pair("p-2", "o-2"), pair("p-3", "o-1")]
     );
 }
@@ -87,11 +86,11 @@ fn only_what_is_held_can_be_given_away() {
 
 #[test]
 fn why_a_pod_waits() {
-    let stand = Stand::of([ready(1)]);
+    let tickets = OnShelf::of([ready(1)]);
     let reason = |change: fn(&mut Pod)| {
         let mut pod = claimant(1);
         change(&mut pod);
-        stand.assign(&[pod]).remove(0).1
+        tickets.assign(&[pod]).remove(0).1
     };
     assert_eq!(reason(|_| ()), "o-1");
     assert_eq!(reason(|pod| pod.spec.scheduling_gates.push(crate::pod::Named { name: "other".into() })), "OtherGate");
@@ -105,15 +104,15 @@ fn why_a_pod_waits() {
     assert_eq!(reason(|pod| pod.spec.priority = Some(-1)), "NoTicketFits");
     assert_eq!(reason(|pod| pod.spec.scheduler_name = Some("other".into())), "NoTicketFits");
     assert_eq!(reason(|pod| pod.metadata.namespace = Some("other".into())), "OrderNotFound");
-    assert_eq!(Stand::of([]).assign(&[claimant(1)]), [pair("p-1", "NoTicketReady")]);
+    assert_eq!(OnShelf::of([]).assign(&[claimant(1)]), [pair("p-1", "NoTicketReady")]);
 }
 
 #[test]
 fn a_pod_that_names_no_order_takes_from_any_of_its_namespace() {
-    let stand = Stand::of([ready(1)]);
+    let tickets = OnShelf::of([ready(1)]);
     let mut pod = claimant(1);
     pod.metadata.annotations = Some([(names::ANNOTATION_REQUIRED.into(), "true".into())].into());
-    assert_eq!(stand.assign(&[pod.clone()]), [pair("p-1", "o-1")]);
+    assert_eq!(tickets.assign(&[pod.clone()]), [pair("p-1", "o-1")]);
     pod.metadata.namespace = Some("other".into());
-    assert_eq!(stand.assign(&[pod]), [pair("p-1", "NoTicketReady")]);
+    assert_eq!(tickets.assign(&[pod]), [pair("p-1", "NoTicketReady")]);
 }

@@ -1,0 +1,72 @@
+# Every target says what it does in `make help`.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# Which chapters `make demo` tells.
+CHAPTER ?= order
+# Arguments passed on to `korder up`, as in: make up ARGS="--nodes 5"
+ARGS ?=
+KORDER := target/debug/korder
+
+.PHONY: help build test test-e2e soak simulate bench lint fmt generate manifests install deploy undeploy uninstall run up down demo
+
+help: ## Show this help
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the programs
+	$(CARGO) build -p korder
+
+test: build ## Run every test but those that take over two minutes
+	$(CARGO) test --workspace --exclude e2e
+	$(CARGO) test -p e2e
+
+test-e2e: build ## Run the end-to-end suite, on $KUBECONFIG where it is set, else on an embedded cluster
+	$(CARGO) test -p e2e
+
+soak: build ## Run the long tests: 500 hand-overs under theft, and many random histories in the simulator
+	KORDER_E2E_HANDOVERS=500 $(CARGO) test -p e2e --test suite -- theft
+	$(CARGO) run --quiet -p korder-simulator -- --histories 5000
+
+simulate: ## Run the controllers in the simulator, with every crash point of a claim
+	$(CARGO) run --quiet -p korder-simulator
+
+bench: ## Measure, and write docs/benchmarks.md
+	$(CARGO) build --release -p korder
+	$(CARGO) run --quiet --release -p e2e --bin bench
+
+lint: ## Check format, lints, documentation and that what is generated is fresh
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	cd kubernetes && test -z "$$(gofmt -l .)" && go vet .
+
+fmt: ## Format the sources
+	$(CARGO) fmt --all
+	cd kubernetes && gofmt -w .
+
+generate manifests: build ## Write deploy/install.yaml and deploy/crds.yaml
+	$(KORDER) crds > deploy/crds.yaml
+	$(KORDER) install --dry-run --output yaml > deploy/install.yaml
+
+install: build ## Install the kinds on the current cluster
+	$(KORDER) crds | kubectl apply --server-side -f -
+
+deploy: build ## Install korder on the current cluster
+	$(KORDER) install
+
+undeploy uninstall: build ## Remove korder from the current cluster
+	$(KORDER) uninstall
+
+run: build ## Run the controllers here, against the current cluster
+	$(KORDER) controller
+
+up: build ## Start an embedded Kubernetes with korder on it
+	$(KORDER) up $(ARGS)
+
+down: build ## Stop the embedded Kubernetes
+	$(KORDER) down $(ARGS)
+
+demo: build ## Tell the story of an order on a temporary cluster (CHAPTER=order|all)
+	$(CARGO) run --quiet -p e2e --bin demo -- --chapter $(CHAPTER)
