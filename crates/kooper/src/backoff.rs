@@ -75,3 +75,6 @@ impl RetryPolicy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,3 +93,6 @@ fn retry_after(status: &kube::core::Status) -> Option<Duration> {
     let asks = matches!(status.code, 429 | 503) && seconds > 0;
     asks.then(|| Duration::from_secs(seconds.into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -185,3 +185,6 @@ fn later(now: Instant, wait: Duration) -> Instant {
     const YEAR: Duration = Duration::from_hours(365 * 24);
     now + wait.min(YEAR)
 }
+
+#[cfg(test)]
+mod tests;

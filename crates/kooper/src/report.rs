@@ -13,11 +13,11 @@ pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> Chain<'a> {
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
+        let mut text = text_of(self.0);
         f.write_str(&text)?;
         let mut next = self.0.source();
         while let Some(error) = next {
-            let cause = error.to_string();
+            let cause = text_of(error);
             // Many errors already end with the text of their source.
             if !text.contains(&cause) {
                 write!(f, ": {cause}")?;
@@ -26,6 +26,15 @@ impl fmt::Display for Chain<'_> {
             next = error.source();
         }
         Ok(())
+    }
+}
+
+/// The text of one error. That of an answer of the server is its message: its own text would go on with
+/// all fields of the answer.
+fn text_of(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status.to_string(),
+        _ => error.to_string(),
     }
 }
 

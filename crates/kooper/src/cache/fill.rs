@@ -14,7 +14,8 @@ use tracing::{info, warn};
 use crate::backoff::Backoff;
 use crate::cache::Cache;
 use crate::cache::decode::Decoded;
-use crate::cache::store::{self, Seen, Store};
+use crate::cache::objects::version;
+use crate::cache::store::{Seen, Store};
 use crate::controller::Controller;
 use crate::key::Key;
 use crate::outcome::BoxError;
@@ -106,7 +107,7 @@ impl<K: Object> Cache<K> {
                 self.change(|store| store.applied(&key, seen));
             }
             watcher::Event::Delete(object) => {
-                let (key, version) = (Key::of(&object), store::version(&object));
+                let (key, version) = (Key::of(&object), version(&object));
                 let uid = object.meta().uid.clone().unwrap_or_default();
                 self.change(|store| store.removed(&key, &uid, version));
             }

@@ -9,29 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kube::Resource;
-
 use crate::cache::Change;
+use crate::cache::objects::{Item, Objects, Version};
 use crate::cache::tombstones::Tombstones;
 use crate::key::Key;
-
-/// A resourceVersion, or `None` if it is not a number: then whoever comes last is right.
-pub(crate) type Version = Option<u64>;
-
-pub(crate) fn version<K: Resource>(object: &K) -> Version {
-    object.meta().resource_version.as_deref()?.parse().ok()
-}
-
-/// An object ready to be stored.
-#[derive(Debug)]
-pub(crate) struct Item<K> {
-    key: Key,
-    uid: String,
-    version: Version,
-    object: Arc<K>,
-    /// The values of each index.
-    terms: Vec<Vec<String>>,
-}
 
 /// What the rules of a cache make of an object.
 #[derive(Debug)]
@@ -46,31 +27,21 @@ pub(crate) enum Seen<K> {
     },
 }
 
-impl<K: Resource> Item<K> {
-    pub(crate) fn new(object: K, version: Version, terms: Vec<Vec<String>>) -> Self {
-        Self {
-            key: Key::of(&object),
-            uid: object.meta().uid.clone().unwrap_or_default(),
-            version,
-            object: Arc::new(object),
-            terms,
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Store<K> {
-    objects: BTreeMap<Key, Item<K>>,
-    /// For each index: the keys by value.
-    indexes: Vec<BTreeMap<String, BTreeSet<Key>>>,
-    /// The newest version that the watch has shown.
+    objects: Objects<K>,
+    /// The newest version known, from wherever.
+    newest: Version,
+    /// The watch, or a list, has shown everything up to here.
     passed: Version,
     tombstones: Tombstones,
     unreadable: BTreeSet<Key>,
     /// There from the beginning of a list to its end, and before the first one.
     listing: Option<Listing<K>>,
-    /// Written while a list was made that lacks them. They stay if the watch shows them before
-    /// anything newer.
+    /// No event has come since the last list, whose own version is not told.
+    fresh: bool,
+    /// Written before or after the last list, which lacks them, and nobody can tell which: so they are
+    /// new, or deleted. They stay if the watch shows them before anything newer.
     unconfirmed: BTreeMap<Key, u64>,
 }
 
@@ -78,6 +49,7 @@ pub(crate) struct Store<K> {
 struct Listing<K> {
     items: BTreeMap<Key, Item<K>>,
     unreadable: BTreeMap<Key, String>,
+    /// The list is not older than this: the newest version listed, or known when it began.
     newest: Version,
     /// Written by us since it began.
     written: BTreeSet<Key>,
@@ -86,35 +58,27 @@ struct Listing<K> {
 }
 
 impl<K> Listing<K> {
-    fn new(mark: u64) -> Self {
-        Self { items: BTreeMap::new(), unreadable: BTreeMap::new(), newest: None, written: BTreeSet::new(), mark }
+    fn new(mark: u64, newest: Version) -> Self {
+        Self { items: BTreeMap::new(), unreadable: BTreeMap::new(), newest, written: BTreeSet::new(), mark }
     }
 }
 
 impl<K> Store<K> {
     pub(crate) fn new(indexes: usize) -> Self {
         Self {
-            objects: BTreeMap::new(),
-            indexes: vec![BTreeMap::new(); indexes],
+            objects: Objects::new(indexes),
+            newest: None,
             passed: None,
             tombstones: Tombstones::default(),
             unreadable: BTreeSet::new(),
-            listing: Some(Listing::new(0)),
+            listing: Some(Listing::new(0, None)),
+            fresh: true,
             unconfirmed: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.objects.get(key).map(|item| Arc::clone(&item.object))
-    }
-
-    pub(crate) fn list(&self) -> Vec<Arc<K>> {
-        self.objects.values().map(|item| Arc::clone(&item.object)).collect()
-    }
-
-    pub(crate) fn by_index(&self, index: usize, value: &str) -> Vec<Arc<K>> {
-        let keys = self.indexes.get(index).and_then(|values| values.get(value));
-        keys.into_iter().flatten().filter_map(|key| self.get(key)).collect()
+    pub(crate) fn objects(&self) -> &Objects<K> {
+        &self.objects
     }
 
     pub(crate) fn unreadable(&self) -> Vec<Key> {
@@ -127,7 +91,7 @@ impl<K> Store<K> {
 
     /// A list begins; nothing changes until it ends.
     pub(crate) fn list_begins(&mut self) {
-        self.listing = Some(Listing::new(self.tombstones.mark()));
+        self.listing = Some(Listing::new(self.tombstones.mark(), self.newest));
     }
 
     /// An object of the list.
@@ -150,7 +114,9 @@ impl<K> Store<K> {
         let Some(listing) = self.listing.take() else { return Vec::new() };
         let mut changes = Vec::new();
         self.passed = self.passed.max(listing.newest);
-        for key in self.objects.keys().cloned().collect::<Vec<_>>() {
+        self.fresh = true;
+        self.unconfirmed.clear();
+        for key in self.objects.keys() {
             if !listing.items.contains_key(&key) && !self.outlives(&key, &listing) {
                 changes.extend(self.take_out(&key));
             }
@@ -169,8 +135,6 @@ impl<K> Store<K> {
         if let Some(uid) = listing.unreadable.get(key) {
             return *uid == item.uid;
         }
-        // Newer than all that was listed: then nobody can tell yet whether the list was made before
-        // the write, or after a deletion that followed it.
         let newer = item.version > listing.newest && listing.written.contains(key);
         if let (true, Some(version)) = (newer, item.version) {
             self.unconfirmed.insert(key.clone(), version);
@@ -197,7 +161,7 @@ impl<K> Store<K> {
 
     /// The watch shows a deletion.
     pub(crate) fn removed(&mut self, key: &Key, uid: &str, version: Version) -> Vec<Change<K>> {
-        self.tombstones.remove(uid);
+        self.tombstones.remove(key, uid);
         self.unreadable.remove(key);
         let mut changes = self.pass(version);
         // One of another uid is its successor, of which we know by a write, unless it is older.
@@ -211,15 +175,7 @@ impl<K> Store<K> {
     /// We wrote an object, and this is the answer.
     pub(crate) fn wrote(&mut self, key: &Key, seen: Seen<K>) -> Vec<Change<K>> {
         let change = match seen {
-            Seen::Kept(item) if newer(item.version, self.passed) => {
-                if let Some(listing) = &mut self.listing {
-                    listing.written.insert(key.clone());
-                }
-                if let (Some(unconfirmed), Some(version)) = (self.unconfirmed.get_mut(key), item.version) {
-                    *unconfirmed = version;
-                }
-                self.put_if_newer(item)
-            }
+            Seen::Kept(item) if newer(item.version, self.passed) => self.put_written(item),
             Seen::Unkept(version) => self.take_out_if_older(key, version),
             // The watch will tell, if there is anything to tell.
             Seen::Kept(_) | Seen::Unreadable { .. } => None,
@@ -227,17 +183,30 @@ impl<K> Store<K> {
         change.into_iter().collect()
     }
 
+    fn put_written(&mut self, item: Item<K>) -> Option<Change<K>> {
+        let (key, version) = (item.key.clone(), item.version);
+        let unsure = self.unconfirmed.contains_key(&key) || self.fresh && self.objects.get(&key).is_none();
+        let change = self.put_if_newer(item)?;
+        if let Some(listing) = &mut self.listing {
+            listing.written.insert(key);
+        } else if let (true, Some(version)) = (unsure, version) {
+            self.unconfirmed.insert(key, version);
+        }
+        Some(change)
+    }
+
     /// We deleted an object, and it is gone.
     pub(crate) fn deleted(&mut self, key: &Key, uid: &str) -> Vec<Change<K>> {
-        self.tombstones.insert(uid);
-        let present = self.objects.get(key).is_some_and(|item| item.uid == uid);
-        let change = if present { self.take_out(key) } else { None };
+        let known = self.objects.get(key).filter(|item| item.uid == uid).map(|item| item.version);
+        self.tombstones.insert(key, uid, known.flatten());
+        let change = if known.is_some() { self.take_out(key) } else { None };
         change.into_iter().collect()
     }
 
     /// The watch has come to `version`: what it should have shown before, but has not, is not there.
     fn pass(&mut self, version: Version) -> Vec<Change<K>> {
         self.passed = self.passed.max(version);
+        self.fresh = false;
         let Some(version) = version else { return Vec::new() };
         let missed: Vec<Key> =
             self.unconfirmed.iter().filter(|(_, written)| **written < version).map(|(key, _)| key.clone()).collect();
@@ -245,16 +214,17 @@ impl<K> Store<K> {
     }
 
     fn put_if_newer(&mut self, item: Item<K>) -> Option<Change<K>> {
-        if self.tombstones.contains(&item.uid) {
+        if self.tombstones.covers(&item.key, &item.uid, item.version) {
             return None;
         }
         let known = self.objects.get(&item.key);
         if known.is_some_and(|known| !newer(item.version, known.version)) {
             return None;
         }
+        self.newest = self.newest.max(item.version);
         let new = Arc::clone(&item.object);
-        let old = self.remove(&item.key);
-        self.insert(item);
+        let old = self.objects.remove(&item.key);
+        self.objects.insert(item);
         Some(Change { old, new: Some(new) })
     }
 
@@ -265,32 +235,8 @@ impl<K> Store<K> {
 
     fn take_out(&mut self, key: &Key) -> Option<Change<K>> {
         self.unconfirmed.remove(key);
-        let old = self.remove(key)?;
+        let old = self.objects.remove(key)?;
         Some(Change { old: Some(old), new: None })
-    }
-
-    fn insert(&mut self, item: Item<K>) {
-        for (index, values) in self.indexes.iter_mut().zip(&item.terms) {
-            for value in values {
-                index.entry(value.clone()).or_default().insert(item.key.clone());
-            }
-        }
-        self.objects.insert(item.key.clone(), item);
-    }
-
-    fn remove(&mut self, key: &Key) -> Option<Arc<K>> {
-        let item = self.objects.remove(key)?;
-        for (index, values) in self.indexes.iter_mut().zip(&item.terms) {
-            for value in values {
-                if let Some(keys) = index.get_mut(value) {
-                    keys.remove(key);
-                    if keys.is_empty() {
-                        index.remove(value);
-                    }
-                }
-            }
-        }
-        Some(item.object)
     }
 }
 
@@ -301,3 +247,6 @@ fn newer(a: Version, b: Version) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

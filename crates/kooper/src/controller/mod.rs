@@ -232,3 +232,6 @@ impl<K: WorkKey, R: Reconciler<K>> ControllerBuilder<K, R> {
         Box::new(runner::Runner::new(self))
     }
 }
+
+#[cfg(test)]
+mod tests;
