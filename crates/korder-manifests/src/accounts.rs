@@ -1,6 +1,8 @@
 //! The namespace, and what each program may do: verb by verb, an account each.
 
 use korder_api::names::{CONTROLLER_NAME, GROUP, SYSTEM_NAMESPACE, WEBHOOK_NAME};
+use korder_api::{Order, Ticket};
+use kube::CustomResourceExt;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
@@ -36,8 +38,6 @@ pub(crate) fn service_accounts() -> Vec<DynamicObject> {
 pub(crate) fn rights() -> Vec<DynamicObject> {
     [
         granted(CONTROLLER_NAME, None, &controller_rules()),
-        granted(CONTROLLER_NAME, Some(SYSTEM_NAMESPACE), &leader_rules()),
-        granted(CONTROLLER_NAME, Some("kube-system"), &scheduler_rules()),
         granted(WEBHOOK_NAME, None, &webhook_rules()),
         granted(WEBHOOK_NAME, Some(SYSTEM_NAMESPACE), &certificate_rules()),
     ]
@@ -47,32 +47,18 @@ pub(crate) fn rights() -> Vec<DynamicObject> {
 fn controller_rules() -> Value {
     json!([
         { "apiGroups": [GROUP], "resources": ["orders"], "verbs": ["get", "list", "watch"] },
-        { "apiGroups": [GROUP], "resources": ["tickets"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
-        { "apiGroups": [GROUP], "resources": ["orders/status", "tickets/status"], "verbs": ["patch"] },
-        // What owns objects with blockOwnerDeletion must be ours to finalize, where that admission plugin is on.
-        { "apiGroups": [GROUP], "resources": ["orders/finalizers", "tickets/finalizers"], "verbs": ["update"] },
+        { "apiGroups": [GROUP], "resources": ["tickets"], "verbs": ["get", "list", "watch", "create", "delete"] },
+        { "apiGroups": [GROUP], "resources": ["orders/status", "tickets/status"], "verbs": ["update"] },
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
         { "apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"] },
         { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"] },
         { "apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"],
-          "verbs": ["get", "list", "watch", "create", "delete"] },
+          "verbs": ["get", "list", "watch", "create"] },
+        // Looked at once, at the start: without its kinds the controller can only wait.
+        { "apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"],
+          "resourceNames": [Order::crd_name(), Ticket::crd_name()], "verbs": ["get"] },
         { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
     ])
-}
-
-/// The lease by which one of several controllers leads.
-fn leader_rules() -> Value {
-    json!([
-        { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"] },
-        { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [CONTROLLER_NAME],
-          "verbs": ["get", "update", "patch"] },
-    ])
-}
-
-/// The scheduler's lease tells when a scheduler has started that knows no nominations.
-fn scheduler_rules() -> Value {
-    json!([{ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["kube-scheduler"],
-             "verbs": ["get", "list", "watch"] }])
 }
 
 /// The webhook writes its certificate authority into its own configuration.

@@ -1,5 +1,7 @@
 //! The kinds.
 
+use std::sync::LazyLock;
+
 use korder_api::{Inventory, Order, Quota, Stock, Ticket};
 use kube::CustomResourceExt;
 use kube::core::DynamicObject;
@@ -8,7 +10,15 @@ use serde_json::json;
 use crate::{labels, object};
 
 /// The definitions of the five kinds.
+///
+/// The first call makes the schemas, which takes some tenths of a second in an unoptimized build; a program that is to
+/// start fast calls it beside other work.
 pub fn crds() -> Vec<DynamicObject> {
+    static CRDS: LazyLock<Vec<DynamicObject>> = LazyLock::new(make);
+    CRDS.clone()
+}
+
+fn make() -> Vec<DynamicObject> {
     [Order::crd(), Ticket::crd(), Quota::crd(), Inventory::crd(), Stock::crd()]
         .into_iter()
         .map(|mut crd| {

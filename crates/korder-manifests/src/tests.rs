@@ -15,7 +15,7 @@ fn every_form() -> Vec<Options> {
     profiles.iter().flat_map(|profile| gates.map(|gate| Options { profile: profile.clone(), gate })).collect()
 }
 
-/// Each object of each form; the schemas take a while, so they are made once.
+/// Each object of each form.
 static EVERY_OBJECT: LazyLock<Vec<Vec<DynamicObject>>> = LazyLock::new(|| every_form().iter().map(manifests).collect());
 
 fn kind(object: &DynamicObject) -> &str {
