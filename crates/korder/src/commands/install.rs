@@ -57,7 +57,12 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
         if change.what == What::Unchanged {
             printer.detail(format_args!("{} {}", change.object, change.what));
         } else {
-            printer.result(format_args!("{} {}{}", change.object, change.what, if dry_run { " (dry run)" } else { "" }))?;
+            printer.result(format_args!(
+                "{} {}{}",
+                change.object,
+                change.what,
+                if dry_run { " (dry run)" } else { "" }
+            ))?;
         }
     }
     let gate = match installed.gate {

@@ -5,49 +5,75 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use cli::Hinted;
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use korder_api::names::SYSTEM_NAMESPACE;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::runtime::wait::{await_condition, conditions::is_crd_established};
 use kube::{Api, Client, ResourceExt};
 
-use super::objects::{api_of, identity, shown};
+use super::objects::{api_of, identity, is_definition, is_gate, is_namespace, shown};
 use super::{Change, FIELD_MANAGER, What};
 
 /// How long the API server may take to serve a new kind.
 const ESTABLISHED_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Applies the objects in their order.
+/// How many objects are written side by side.
+const IN_FLIGHT: usize = 8;
+
+/// Applies the objects: first what others need, last what others must be there for, the rest side by side.
 pub(super) async fn apply(
     client: &Client,
     wanted: &[DynamicObject],
     existing: &[DynamicObject],
     dry_run: bool,
 ) -> anyhow::Result<Vec<Change>> {
-    let params = PatchParams { dry_run, ..PatchParams::apply(FIELD_MANAGER).force() };
     let mut changes = Vec::new();
-    for object in wanted {
-        let before = match existing.iter().find(|there| identity(there) == identity(object)) {
-            Some(there) => there.resource_version(),
-            // Kinds and the namespace are not among what was listed.
-            None => api_of(client, object).get_metadata_opt(&object.name_any()).await?.and_then(|it| it.resource_version()),
-        };
-        let what = match api_of(client, object).patch(&object.name_any(), &params, &Patch::Apply(object)).await {
-            Ok(after) => what(before, after.resource_version()),
-            Err(kube::Error::Api(status)) if dry_run && status.code == 404 && in_new_namespace(object) => What::Created,
-            Err(error) => return Err(refused(object, error)),
-        };
-        changes.push(Change { object: shown(object), what });
+    for stage in wanted.chunk_by(|one, next| !is_namespace(one) && is_gate(one) == is_gate(next)) {
+        let applied =
+            stream::iter(stage).map(|object| apply_one(client, object, existing, dry_run)).buffered(IN_FLIGHT);
+        changes.extend(applied.try_collect::<Vec<_>>().await?);
     }
     Ok(changes)
 }
 
-fn what(before: Option<String>, after: Option<String>) -> What {
-    match before {
-        None => What::Created,
-        Some(_) if before == after => What::Unchanged,
-        Some(_) => What::Changed,
+async fn apply_one(
+    client: &Client,
+    object: &DynamicObject,
+    existing: &[DynamicObject],
+    dry_run: bool,
+) -> anyhow::Result<Change> {
+    let api = api_of(client, object);
+    let name = object.name_any();
+    let listed = existing.iter().find(|there| identity(there) == identity(object)).cloned();
+    let before = match listed {
+        Some(listed) => Some(listed),
+        // Kinds and the namespace are not among what was listed.
+        None => api.get_opt(&name).await.map_err(|error| refused(object, error))?,
+    };
+    let params = PatchParams { dry_run, ..PatchParams::apply(FIELD_MANAGER).force() };
+    let what = match api.patch(&name, &params, &Patch::Apply(object)).await {
+        Ok(after) => before.map_or(What::Created, |before| what(before, after)),
+        Err(kube::Error::Api(status)) if dry_run && status.code == 404 && in_new_namespace(object) => What::Created,
+        Err(error) => return Err(refused(object, error)),
+    };
+    Ok(Change { object: shown(object), what })
+}
+
+fn what(before: DynamicObject, after: DynamicObject) -> What {
+    if content(before) == content(after) { What::Unchanged } else { What::Changed }
+}
+
+/// An object without its status and what the API server notes down about writes.
+fn content(mut object: DynamicObject) -> DynamicObject {
+    object.metadata.managed_fields = None;
+    object.metadata.resource_version = None;
+    object.metadata.generation = None;
+    object.types = None;
+    if let Some(data) = object.data.as_object_mut() {
+        data.remove("status");
     }
+    object
 }
 
 /// A dry run makes no namespace, so that nothing can be tried in it.
@@ -67,10 +93,9 @@ fn refused(object: &DynamicObject, error: kube::Error) -> anyhow::Error {
 }
 
 /// Waits until objects of our kinds can be made.
-pub(super) async fn established(client: &Client) -> anyhow::Result<()> {
+pub(super) async fn established(client: &Client, wanted: &[DynamicObject]) -> anyhow::Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for crd in korder_manifests::crds() {
-        let name = crd.name_any();
+    for name in wanted.iter().filter(|object| is_definition(object)).map(ResourceExt::name_any) {
         tokio::time::timeout(ESTABLISHED_DEADLINE, await_condition(api.clone(), &name, is_crd_established()))
             .await
             .map_err(|_| {

@@ -62,3 +62,36 @@ fn with_token(administrator: &Kubeconfig, name: &str, token: String) -> anyhow::
         ..Kubeconfig::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADMINISTRATOR: &str = "
+current-context: embedded
+clusters:
+- {name: other, cluster: {server: 'https://other:1'}}
+- {name: here, cluster: {server: 'https://127.0.0.1:1'}}
+users:
+- {name: admin, user: {client-key-data: secret}}
+contexts:
+- {name: embedded, context: {cluster: here, user: admin}}
+";
+
+    #[test]
+    fn it_leads_to_the_same_cluster_as_the_account_and_nobody_else() {
+        let administrator = Kubeconfig::from_yaml(ADMINISTRATOR).unwrap();
+        let made = with_token(&administrator, "korder-webhook", "t0ken".into()).unwrap();
+        assert_eq!(made.current_context.as_deref(), Some("korder-webhook"));
+        assert_eq!(made.clusters.len(), 1);
+        assert_eq!(made.clusters[0].cluster.as_ref().unwrap().server.as_deref(), Some("https://127.0.0.1:1"));
+        let text = serde_saphyr::to_string(&made).unwrap();
+        assert!(text.contains("t0ken") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn a_kubeconfig_without_context_is_told_so() {
+        let error = with_token(&Kubeconfig::default(), "korder-webhook", "t0ken".into()).unwrap_err();
+        assert_eq!(error.to_string(), "the kubeconfig has no current context ``");
+    }
+}

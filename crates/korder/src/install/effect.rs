@@ -35,7 +35,11 @@ pub(super) async fn wait(client: &Client, gate: Gate) -> anyhow::Result<()> {
                 format!(
                     "the policies have no effect after {} s: {}",
                     DEADLINE.as_secs(),
-                    if refused { "pods that ask for a ticket are not gated" } else { "wrong annotations are not refused" },
+                    if refused {
+                        "pods that ask for a ticket are not gated"
+                    } else {
+                        "wrong annotations are not refused"
+                    },
                 ),
                 "see the log of the API server, then install again",
             ));

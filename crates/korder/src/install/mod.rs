@@ -120,7 +120,7 @@ async fn install_unbounded(client: &Client, options: &Options) -> anyhow::Result
 
     let mut changes = apply::apply(client, &wanted, &existing, options.dry_run).await?;
     if !options.dry_run {
-        apply::established(client).await?;
+        apply::established(client, &wanted).await?;
         effect::wait(client, gate).await?;
     }
     changes.extend(apply::prune(client, &wanted, &existing, options.dry_run).await?);

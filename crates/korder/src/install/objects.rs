@@ -1,6 +1,7 @@
 //! Objects of any kind: how they are named, reached and found.
 
 use anyhow::Context as _;
+use futures::future::try_join_all;
 use korder_manifests::{OURS, PolicyApi};
 use kube::api::{ApiResource, DynamicObject, ListParams, TypeMeta};
 use kube::core::GroupVersionKind;
@@ -27,12 +28,21 @@ pub(super) const INSTALLED: &[Kind] = &[
 ];
 
 /// Kinds of objects that korder's programs make for themselves.
-pub(super) const MADE_BY_PROGRAMS: &[Kind] =
-    &[("v1", "Secret"), ("scheduling.k8s.io/v1", "PriorityClass")];
+pub(super) const MADE_BY_PROGRAMS: &[Kind] = &[("v1", "Secret"), ("scheduling.k8s.io/v1", "PriorityClass")];
 
 /// Whether this is one of the objects by which pods are gated.
 pub(super) fn is_gate(object: &DynamicObject) -> bool {
     types(object).kind.starts_with("Mutating")
+}
+
+/// Whether this defines a kind.
+pub(super) fn is_definition(object: &DynamicObject) -> bool {
+    types(object).kind == "CustomResourceDefinition"
+}
+
+/// Whether this is a namespace.
+pub(super) fn is_namespace(object: &DynamicObject) -> bool {
+    types(object).kind == "Namespace"
 }
 
 /// Whether this gives rights to the programs.
@@ -70,14 +80,10 @@ pub(super) async fn existing(
     policies: Option<PolicyApi>,
     kinds: &[Kind],
 ) -> anyhow::Result<Vec<DynamicObject>> {
-    let gate = policies.map(|api| {
-        [(api.as_str(), "MutatingAdmissionPolicyBinding"), (api.as_str(), "MutatingAdmissionPolicy")]
-    });
-    let mut found = Vec::new();
-    for (api_version, kind) in gate.iter().flatten().chain(kinds) {
-        found.extend(labelled(client, api_version, kind).await?);
-    }
-    Ok(found)
+    let gate = policies
+        .map(|api| [(api.as_str(), "MutatingAdmissionPolicyBinding"), (api.as_str(), "MutatingAdmissionPolicy")]);
+    let lists = gate.iter().flatten().chain(kinds).map(|(api_version, kind)| labelled(client, api_version, kind));
+    Ok(try_join_all(lists).await?.concat())
 }
 
 /// All objects of a kind that carry our labels, in any namespace.

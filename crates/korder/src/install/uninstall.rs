@@ -18,7 +18,7 @@ use super::objects::{INSTALLED, MADE_BY_PROGRAMS, api_of, existing, is_gate, is_
 use super::{apply, gate};
 
 /// How long the namespace and the kinds may take to go.
-const GONE_DEADLINE: Duration = Duration::from_secs(60);
+const GONE_DEADLINE: Duration = Duration::from_mins(1);
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -149,7 +149,8 @@ async fn remove_namespace(
         .list(&ListParams::default().labels(&format!("{PART_OF}!=korder,{LABEL_ROLE}!={ROLE_GUARDIAN}")))
         .await
         .context("cannot list the pods of korder's namespace")?;
-    let orders = if without_orders { 0 } else { count::<Order>(Api::namespaced(client.clone(), SYSTEM_NAMESPACE)).await? };
+    let orders =
+        if without_orders { 0 } else { count::<Order>(Api::namespaced(client.clone(), SYSTEM_NAMESPACE)).await? };
     if let Some(what) = match (foreign.items.len(), orders) {
         (0, 0) => None,
         (0, orders) => Some(format!("{orders} orders")),
@@ -183,7 +184,10 @@ where
 async fn gone(client: &Client, objects: &[DynamicObject]) -> anyhow::Result<()> {
     let end = Instant::now() + GONE_DEADLINE;
     for object in objects {
-        while api_of(client, object).get_metadata_opt(&object.name_any()).await?.is_some_and(|it| it.uid() == object.uid())
+        while api_of(client, object)
+            .get_metadata_opt(&object.name_any())
+            .await?
+            .is_some_and(|it| it.uid() == object.uid())
         {
             if Instant::now() > end {
                 bail!(Hinted::new(
