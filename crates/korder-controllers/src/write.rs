@@ -1,12 +1,15 @@
 //! Writes, each with what it must find to be made, and taken into the caches at once.
 
+use std::time::Duration;
+
 use futures::{StreamExt, stream};
-use kooper::{Cache, Failure, Key, patch};
+use kooper::{Cache, Failure, Key, Outcome, patch};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{NamespaceResourceScope, Request};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::warn;
 
 /// Name of the field manager of all our writes.
 const FIELD_MANAGER: &str = "korder-controller";
@@ -14,11 +17,29 @@ const FIELD_MANAGER: &str = "korder-controller";
 /// How many writes one reconcile has in flight.
 const IN_FLIGHT: usize = 16;
 
-/// Makes writes side by side, all of them even if one fails, so that one object's trouble is not the others'; then the
-/// answers, or the first error.
-pub(crate) async fn all<T, E>(writes: Vec<impl Future<Output = Result<T, E>>>) -> Result<Vec<T>, E> {
-    let results: Vec<Result<T, E>> = stream::iter(writes).buffer_unordered(IN_FLIGHT).collect().await;
-    results.into_iter().collect()
+/// How soon a pass is made again after a write that others were faster with.
+const CONFLICT_RETRY: Duration = Duration::from_millis(20);
+/// How soon a pass is made again after a write that failed otherwise.
+const ERROR_RETRY: Duration = Duration::from_secs(1);
+
+/// Makes writes side by side, all of them even if one fails.
+pub(crate) async fn all<T>(writes: Vec<impl Future<Output = T>>) -> Vec<T> {
+    stream::iter(writes).buffer_unordered(IN_FLIGHT).collect().await
+}
+
+/// When to make a pass over many objects again of which some writes failed. A steady pace instead of a growing one:
+/// one object that can't be written must not hold up the others.
+pub(crate) fn pace(results: &[Result<(), kube::Error>]) -> Option<Outcome> {
+    let mut retry = None;
+    for error in results.iter().filter_map(|result| result.as_ref().err()) {
+        if patch::is_stale(error) || is_not_found(error) {
+            retry.get_or_insert(CONFLICT_RETRY);
+        } else {
+            warn!(error = %error, "a write failed and is tried again");
+            retry = Some(ERROR_RETRY);
+        }
+    }
+    retry.map(Outcome::After)
 }
 
 fn post_params() -> PostParams {

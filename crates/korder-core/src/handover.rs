@@ -25,6 +25,8 @@ pub struct Claim<'a> {
     pub claimant: Option<&'a Pod>,
     /// Its guardian.
     pub guardian: Option<&'a Pod>,
+    /// Another ticket that is claimed for the same pod, as two controllers at once can do.
+    pub rival: Option<&'a Ticket>,
 }
 
 /// One write for one claim.
@@ -116,7 +118,7 @@ pub fn plan(claims: &[Claim<'_>], now: Timestamp) -> Plan {
 }
 
 fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
-    let Claim { ticket, claimant, guardian } = *claim;
+    let Claim { ticket, claimant, guardian, rival } = *claim;
     let Some(pod) = claimant else { return Stage::Off("the pod is gone") };
     if let Some(node) = &pod.spec.node_name {
         let bound = node_of(ticket) == Some(node.as_str());
@@ -124,6 +126,9 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     }
     if pod.is_ending() {
         return Stage::Off("the pod is ending");
+    }
+    if rival.is_some_and(|rival| yields(ticket, rival, pod)) {
+        return Stage::Off("the pod has another ticket");
     }
     let age = age(ticket, now);
     if !pod.is_gated() {
@@ -136,8 +141,11 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
         };
     }
     if !is_nominated(pod, ticket) {
-        let held = guardian.is_some_and(Pod::is_running);
-        return if held && age < DEADLINE { Stage::Claimed } else { Stage::Off("the guardian was lost") };
+        return match guardian.is_some_and(Pod::is_running) {
+            true if age < DEADLINE => Stage::Claimed,
+            true => Stage::Off("its turn on the node did not come in time"),
+            false => Stage::Off("the guardian was lost"),
+        };
     }
     match guardian {
         _ if age >= DEADLINE => Stage::OffPromised("the place did not become free in time"),
@@ -145,6 +153,14 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
         Some(guardian) if guardian.metadata.deletion_timestamp.is_some() => Stage::Leaving,
         Some(_) => Stage::Nominated,
     }
+}
+
+/// Whether a claim gives way to another one of its pod: the promised one stays, else the older, then by name.
+fn yields(ticket: &Ticket, rival: &Ticket, pod: &Pod) -> bool {
+    let place = |ticket: &Ticket| {
+        (!is_promised(pod, ticket), ticket.claim().map(|claim| claim.time.0), ticket.metadata.name.clone())
+    };
+    place(rival) < place(ticket)
 }
 
 fn age(ticket: &Ticket, now: Timestamp) -> SignedDuration {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kooper::{Context, Failure, Outcome};
-use korder_api::{Ticket, TicketStatus, names};
+use korder_api::{Ticket, TicketPhase, TicketStatus, names};
 use korder_core::handover::{self, Action, Claim, Step};
 use korder_core::pod::Pod;
 use korder_core::ticket;
 use serde_json::json;
 
 use super::{Claims, key};
-use crate::caches::{CLAIMED_ON, Caches};
+use crate::caches::{BY_CLAIMANT, CLAIMED_ON, Caches};
 use crate::tickets::{claimant, guardian_key};
 use crate::write::{self, Part, api};
 use crate::{conditions, news};
@@ -34,7 +34,9 @@ pub(super) async fn pass(claims: &Claims, cx: &Context, node: &str) -> Result<Ou
         for Step { claim, action } in &plan.steps {
             acts.push(act(claims, cx, &seen[*claim], action));
         }
-        write::all(acts).await?;
+        if let Some(outcome) = write::pace(&write::all(acts).await) {
+            return Ok(outcome);
+        }
     }
     Ok(Outcome::After(Duration::ZERO))
 }
@@ -44,11 +46,17 @@ struct Seen {
     ticket: Arc<Ticket>,
     claimant: Option<Arc<Pod>>,
     guardian: Option<Arc<Pod>>,
+    rival: Option<Arc<Ticket>>,
 }
 
 impl Seen {
     fn claim(&self) -> Claim<'_> {
-        Claim { ticket: &self.ticket, claimant: self.claimant.as_deref(), guardian: self.guardian.as_deref() }
+        Claim {
+            ticket: &self.ticket,
+            claimant: self.claimant.as_deref(),
+            guardian: self.guardian.as_deref(),
+            rival: self.rival.as_deref(),
+        }
     }
 }
 
@@ -57,12 +65,20 @@ fn observe(caches: &Caches, node: &str) -> Vec<Seen> {
     let seen = claimed.map(|ticket| {
         let guardian = caches.pods.get(&guardian_key(&key(ticket.as_ref())));
         let guardian = guardian.filter(|guardian| ticket::is_guardian_of(guardian, &ticket));
-        Seen { claimant: claimant(caches, &ticket), guardian, ticket }
+        Seen { claimant: claimant(caches, &ticket), rival: rival(caches, &ticket), guardian, ticket }
     });
     seen.collect()
 }
 
-async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Result<(), Failure> {
+/// Another ticket that is claimed for the same pod; the first of them by name.
+fn rival(caches: &Caches, ticket: &Ticket) -> Option<Arc<Ticket>> {
+    let claims = caches.tickets.by_index(BY_CLAIMANT, &ticket.claim()?.uid);
+    let another =
+        |rival: &Arc<Ticket>| rival.phase() == TicketPhase::Claimed && rival.metadata.uid != ticket.metadata.uid;
+    claims.into_iter().find(another)
+}
+
+async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Result<(), kube::Error> {
     match (action, &seen.claimant, &seen.guardian) {
         (Action::Nominate, Some(pod), _) => nominate(claims, cx, seen, pod).await,
         (Action::RemoveGuardian, Some(pod), Some(guardian)) => remove_guardian(claims, seen, pod, guardian).await,
@@ -79,21 +95,19 @@ async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Res
 }
 
 /// Tells the scheduler whom the place is for; it takes that in only from an update of a pod that it knows.
-async fn nominate(claims: &Claims, cx: &Context, seen: &Seen, pod: &Pod) -> Result<(), Failure> {
+async fn nominate(claims: &Claims, cx: &Context, seen: &Seen, pod: &Pod) -> Result<(), kube::Error> {
     let node = handover::node_of(&seen.ticket).unwrap_or_default();
     let message = handover::claim_message(&seen.ticket);
     let mut operations = vec![json!({"op": "add", "path": "/status/nominatedNodeName", "value": node})];
     operations.extend(conditions::of_pod(pod, true, "Claimed", &message, cx.now()));
-    write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations))
-        .await
-        .map_err(write::failure)?;
+    write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations)).await?;
     news::tell(&cx.recorder, pod, "Claim", "TicketClaimed", &message);
     Ok(())
 }
 
 /// Removes a guardian, if the pod, read live, still is the one that the place was promised to: a cache may be old, and
 /// a place that is free and nobody's is lost.
-async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod) -> Result<(), Failure> {
+async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod) -> Result<(), kube::Error> {
     let live: Option<Pod> = api(&claims.client, pod.namespace()).get_opt(pod.name()).await?;
     let promised = live.as_ref().is_some_and(|live| {
         live.uid() == pod.uid() && live.is_gated() && !live.is_ending() && handover::is_nominated(live, &seen.ticket)
@@ -105,11 +119,11 @@ async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod
     if !promised {
         return Ok(());
     }
-    write::delete(&claims.client, &claims.caches.pods, guardian, false).await.map_err(write::failure)
+    write::delete(&claims.client, &claims.caches.pods, guardian, false).await
 }
 
 /// Takes the gate off and writes down whose place the pod gets.
-async fn ungate(claims: &Claims, seen: &Seen, pod: &Pod) -> Result<(), Failure> {
+async fn ungate(claims: &Claims, seen: &Seen, pod: &Pod) -> Result<(), kube::Error> {
     let gates = &pod.spec.scheduling_gates;
     let Some(gate) = gates.iter().position(|gate| gate.name == names::GATE) else { return Ok(()) };
     let annotation = format!("/metadata/annotations/{}", names::ANNOTATION_BOUND_TICKET.replace('/', "~1"));
@@ -117,27 +131,25 @@ async fn ungate(claims: &Claims, seen: &Seen, pod: &Pod) -> Result<(), Failure> 
         {"op": "remove", "path": format!("/spec/schedulingGates/{gate}")},
         {"op": "add", "path": annotation, "value": seen.ticket.metadata.name},
     ]);
-    write::patch(&claims.client, &claims.caches.pods, pod, Part::Main, operations).await.map_err(write::failure)
+    write::patch(&claims.client, &claims.caches.pods, pod, Part::Main, operations).await
 }
 
 /// Takes the nomination back, and says why.
-async fn withdraw(claims: &Claims, cx: &Context, pod: &Pod, why: &str) -> Result<(), Failure> {
+async fn withdraw(claims: &Claims, cx: &Context, pod: &Pod, why: &str) -> Result<(), kube::Error> {
     let mut operations = conditions::of_pod(pod, false, "PlaceLost", why, cx.now());
     if pod.status.nominated_node_name.is_some() {
         operations.push(json!({"op": "remove", "path": "/status/nominatedNodeName"}));
     }
-    write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations))
-        .await
-        .map_err(write::failure)?;
+    write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations)).await?;
     news::tell(&cx.recorder, pod, "HandOver", "PlaceLost", why);
     Ok(())
 }
 
-async fn write_status(claims: &Claims, cx: &Context, seen: &Seen, status: TicketStatus) -> Result<(), Failure> {
+async fn write_status(claims: &Claims, cx: &Context, seen: &Seen, status: TicketStatus) -> Result<(), kube::Error> {
     let before = seen.ticket.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     let after = status.conditions.clone();
     let written = Ticket { status: Some(status), ..seen.ticket.as_ref().clone() };
-    write::status(&claims.client, &claims.caches.tickets, &written).await.map_err(write::failure)?;
+    write::status(&claims.client, &claims.caches.tickets, &written).await?;
     news::of_transition(&cx.recorder, seen.ticket.as_ref(), "HandOver", &before, &after);
     Ok(())
 }

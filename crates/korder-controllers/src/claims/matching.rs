@@ -38,7 +38,9 @@ pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failu
     for (pod, verdict) in &verdicts {
         acts.push(act(claims, cx, pod, verdict));
     }
-    write::all(acts).await.map_err(write::failure)?;
+    if let Some(outcome) = write::pace(&write::all(acts).await) {
+        return Ok(outcome);
+    }
     Ok(wake.map_or(Outcome::Done, |wait| Outcome::After(Duration::try_from(wait).unwrap_or_default())))
 }
 
@@ -99,8 +101,12 @@ async fn tell(claims: &Claims, cx: &Context, pod: &Pod, wait: &Wait) -> Result<(
     if told.is_some_and(|told| told.status == "False" && told.reason == wait.reason) {
         return Ok(());
     }
-    let condition = conditions::of_pod(pod, false, wait.reason, &wait.message, cx.now());
-    write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(condition)).await?;
+    let mut operations = conditions::of_pod(pod, false, wait.reason, &wait.message, cx.now());
+    if pod.status.nominated_node_name.is_some() {
+        // Its ticket was deleted in mid-hand-over: the nomination would count against others for nothing.
+        operations.push(json!({"op": "remove", "path": "/status/nominatedNodeName"}));
+    }
+    write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations)).await?;
     news::tell(&cx.recorder, pod, "Wait", wait.reason, &wait.message);
     Ok(())
 }

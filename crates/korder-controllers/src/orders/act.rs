@@ -15,15 +15,19 @@ pub(super) async fn tickets(orders: &Orders, cx: &Context, order: &Order, plan: 
     for ticket in &plan.delete {
         deletions.push(write::delete(client, &caches.tickets, ticket, true));
     }
-    write::all(deletions).await.map_err(write::failure)?;
+    all_done(write::all(deletions).await)?;
     let mut creations = Vec::with_capacity(plan.create.len());
     for ticket in &plan.create {
         creations.push(write::create(client, &caches.tickets, ticket));
     }
-    let made: Vec<Created<Ticket>> = write::all(creations).await.map_err(write::failure)?;
+    let made: Vec<Created<Ticket>> = all_done(write::all(creations).await)?;
     tell(cx, order, plan);
     let ours = |ticket: &Ticket| ticket.order().map(|(_, uid)| uid) == order.metadata.uid.as_deref();
     Ok(made.iter().any(|created| matches!(created, Created::Exists(ticket) if !ours(ticket))))
+}
+
+fn all_done<T>(results: Vec<Result<T, kube::Error>>) -> Result<Vec<T>, Failure> {
+    results.into_iter().collect::<Result<_, _>>().map_err(write::failure)
 }
 
 fn tell(cx: &Context, order: &Order, plan: &Plan) {

@@ -7,12 +7,13 @@ struct Case {
     ticket: Ticket,
     claimant: Option<Pod>,
     guardian: Option<Pod>,
+    rival: Option<Ticket>,
 }
 
 impl Case {
     fn claimed(number: i64) -> Self {
         let ticket = ticket(number, TicketPhase::Claimed);
-        Self { guardian: Some(guardian(&ticket)), claimant: Some(claimant(number)), ticket }
+        Self { guardian: Some(guardian(&ticket)), claimant: Some(claimant(number)), ticket, rival: None }
     }
 
     fn pod(mut self, change: impl FnOnce(Pod) -> Pod) -> Self {
@@ -50,7 +51,12 @@ impl Case {
 fn actions(cases: &[Case], now: Timestamp) -> Vec<(usize, Action)> {
     let claims: Vec<Claim<'_>> = cases
         .iter()
-        .map(|case| Claim { ticket: &case.ticket, claimant: case.claimant.as_ref(), guardian: case.guardian.as_ref() })
+        .map(|case| Claim {
+            ticket: &case.ticket,
+            claimant: case.claimant.as_ref(),
+            guardian: case.guardian.as_ref(),
+            rival: case.rival.as_ref(),
+        })
         .collect();
     plan(&claims, now).steps.into_iter().map(|step| (step.claim, step.action)).collect()
 }
@@ -61,7 +67,7 @@ const SOON: i64 = 11;
 #[test]
 fn each_stage_of_one_claim_has_its_one_step() {
     let claimed = || Case::claimed(1);
-    let table = [
+    let table = vec![
         (claimed(), vec![(0, Action::Nominate)]),
         (claimed().nominated(), vec![(0, Action::RemoveGuardian)]),
         (claimed().leaving(), vec![]),
@@ -103,7 +109,7 @@ fn a_claim_whose_pod_is_not_to_come_is_given_back() {
     let by_hand = Case::claimed(1).pod(ungated);
     let elsewhere = Case::claimed(1).bound("m");
     let lost = Case { guardian: None, ..Case::claimed(1) };
-    for case in [gone, leaving, by_hand, elsewhere, lost] {
+    for case in vec![gone, leaving, by_hand, elsewhere, lost] {
         let steps = actions(&[case], at(SOON));
         assert!(matches!(steps[..], [(0, Action::GiveBack(_))]), "{steps:?}");
     }
@@ -149,9 +155,26 @@ fn a_pod_that_the_scheduler_refuses_is_given_a_moment() {
 }
 
 #[test]
+fn of_two_claims_for_one_pod_the_promised_stays_else_the_first() {
+    let rival = |number: i64| Some(ticket(number, TicketPhase::Claimed));
+    let gives_way = |case: Case| matches!(actions(&[case], at(SOON))[..], [(0, Action::GiveBack(_))]);
+    assert!(gives_way(Case { rival: rival(1), ..Case::claimed(2) }));
+    assert!(!gives_way(Case { rival: rival(3), ..Case::claimed(2) }));
+    assert!(!gives_way(Case { rival: rival(1), ..Case::claimed(2).nominated() }));
+    let promised = ticket(3, TicketPhase::Claimed);
+    let elsewhere = Case::claimed(2).pod(|pod| nominated(pod, &promised));
+    assert!(gives_way(Case { rival: Some(promised), ..elsewhere }));
+}
+
+#[test]
+fn a_claim_whose_turn_does_not_come_is_given_back() {
+    assert!(matches!(actions(&[Case::claimed(1)], at(10) + DEADLINE)[..], [(0, Action::GiveBack(_))]));
+}
+
+#[test]
 fn the_plan_wakes_at_the_next_deadline() {
     let case = Case::claimed(1).ungated();
-    let claim = Claim { ticket: &case.ticket, claimant: case.claimant.as_ref(), guardian: None };
+    let claim = Claim { ticket: &case.ticket, claimant: case.claimant.as_ref(), guardian: None, rival: None };
     assert_eq!(plan(&[claim], at(SOON)).wake, Some(at(15)));
     assert_eq!(plan(&[claim], at(15)).wake, Some(at(40)));
 }
