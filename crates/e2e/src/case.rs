@@ -1,0 +1,221 @@
+//! One test: a namespace of its own and, where it wants them, nodes of its own.
+
+use std::fmt::{Debug, Display};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+use futures::FutureExt as _;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::api::events::v1::Event;
+use korder_api::{Order, Ticket};
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::audit::Ownership;
+use crate::environment::is_ready;
+use crate::objects::{self, OnNodesOf as _, Size};
+use crate::{Environment, History, Kubectl};
+
+/// Why a test can't say anything on this cluster; no failure.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Skipped(pub String);
+
+/// A namespace for one test, and what happens in it.
+///
+/// Nodes that a test makes carry a label and a taint with the name of the namespace, so that tests that run beside each
+/// other don't take each other's capacity.
+pub struct Case {
+    /// The orders of the namespace.
+    pub orders: History<Order>,
+    /// Its tickets.
+    pub tickets: History<Ticket>,
+    /// Its pods.
+    pub pods: History<Pod>,
+    /// Its events.
+    pub events: History<Event>,
+    environment: Arc<Environment>,
+    namespace: String,
+    nodes: Mutex<Vec<String>>,
+}
+
+impl Case {
+    /// Runs a test in a namespace of its own, checks that no ticket ever had two owners, and removes everything.
+    ///
+    /// The error of a test that failed or panicked ends with what was there when it did.
+    pub async fn run(
+        environment: &Arc<Environment>,
+        name: &str,
+        test: impl AsyncFnOnce(&Self) -> Result<()>,
+    ) -> Result<()> {
+        let case = Self::start(environment, name).await?;
+        let result = AssertUnwindSafe(test(&case)).catch_unwind().await.unwrap_or_else(|panic| {
+            let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            bail!("panicked: {}", message.unwrap_or_default())
+        });
+        let result = match result.and_then(|()| case.audit()) {
+            Err(error) if !error.is::<Skipped>() => Err(error.context(case.report())),
+            result => result,
+        };
+        let removed = case.remove().await.with_context(|| format!("cannot clean up after `{name}`"));
+        result.and(removed)
+    }
+
+    async fn start(environment: &Arc<Environment>, name: &str) -> Result<Self> {
+        let client = environment.client();
+        let slug: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let metadata =
+            ObjectMeta { generate_name: Some(format!("e2e-{}-", slug.replace("--", "-"))), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        let made = namespaces.create(&PostParams::default(), &namespace).await.context("cannot make a namespace")?;
+        let namespace = made.name_any();
+        // Without it every pod is refused, and a controller makes it.
+        let accounts: History<ServiceAccount> = History::start(Api::namespaced(client.clone(), &namespace)).await?;
+        let there = accounts.until("the namespace has its service account", |log| log.get("default").map(drop));
+        there.await?;
+        Ok(Self {
+            orders: History::start(Api::namespaced(client.clone(), &namespace)).await?,
+            tickets: History::start(Api::namespaced(client.clone(), &namespace)).await?,
+            pods: History::start(Api::namespaced(client.clone(), &namespace)).await?,
+            events: History::start(Api::namespaced(client.clone(), &namespace)).await?,
+            environment: Arc::clone(environment),
+            namespace,
+            nodes: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The cluster.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The name of the namespace, which is also the name by which nodes are the test's own.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// A client with the rights of the administrator.
+    pub fn client(&self) -> Client {
+        self.environment.client()
+    }
+
+    /// The objects of a kind in the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client(), &self.namespace)
+    }
+
+    /// `kubectl` in the namespace.
+    pub fn kubectl(&self) -> Kubectl {
+        self.environment.kubectl().in_namespace(&self.namespace)
+    }
+
+    /// Makes an object in the namespace.
+    pub async fn create<K>(&self, object: &K) -> Result<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let created = self.api::<K>().create(&PostParams::default(), object).await;
+        created.with_context(|| format!("cannot create {} `{}`", K::kind(&()), object.name_any()))
+    }
+
+    /// Removes an object at once, whatever grace period it has.
+    pub async fn delete<K>(&self, name: &str) -> Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let deleted = self.api::<K>().delete(name, &DeleteParams::background().grace_period(0)).await;
+        deleted.with_context(|| format!("cannot delete {} `{name}`", K::kind(&()))).map(drop)
+    }
+
+    /// Makes so many simulated nodes of this size for this test alone, and waits until they are ready; their names.
+    ///
+    /// The test is skipped on clusters that can't simulate nodes.
+    pub async fn add_nodes(&self, count: usize, size: Size) -> Result<Vec<String>> {
+        if !self.environment.simulates_nodes().await? {
+            bail!(Skipped("nodes can't be simulated on this cluster: KWOK does not run there".to_owned()));
+        }
+        let api: Api<Node> = Api::all(self.client());
+        let first = self.nodes().len();
+        let names: Vec<String> = (first..first + count).map(|number| format!("{}-{number}", self.namespace)).collect();
+        for name in &names {
+            let made = api.create(&PostParams::default(), &objects::node(name, &self.namespace, size)).await;
+            made.with_context(|| format!("cannot make node `{name}`"))?;
+            self.nodes().push(name.clone());
+        }
+        let own = ListParams::default().labels(&format!("{}={}", objects::OWN_NODE, self.namespace));
+        let history = History::selected(api, own).await?;
+        let all = |log: &crate::Log<Node>| names.iter().all(|name| log.get(name).is_some_and(|node| is_ready(node)));
+        history.until("the nodes are ready", |log| all(log).then_some(())).await?;
+        Ok(names)
+    }
+
+    fn nodes(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An order on the test's own nodes.
+    pub fn order(&self, name: &str, replicas: i32, size: Size) -> Order {
+        objects::order(name, replicas, size).on_nodes_of(&self.namespace)
+    }
+
+    /// A pod on the test's own nodes.
+    pub fn pod(&self, name: &str, size: Size) -> Pod {
+        objects::pod(name, size).on_nodes_of(&self.namespace)
+    }
+
+    /// A pod on the test's own nodes that asks for a ticket of an order.
+    pub fn claimant(&self, name: &str, order: &str, size: Size) -> Pod {
+        objects::claimant(name, order, size).on_nodes_of(&self.namespace)
+    }
+
+    /// Judges the whole history of the namespace's tickets.
+    fn audit(&self) -> Result<()> {
+        let mut ownership = Ownership::default();
+        for event in self.tickets.log().events() {
+            ownership.see(event.change, &event.object);
+        }
+        match ownership.objections() {
+            [] => Ok(()),
+            objections => bail!("one ticket, one pod: {}", objections.join("; ")),
+        }
+    }
+
+    /// What is there, for the message of a failure.
+    fn report(&self) -> impl Display + Send + Sync + Debug + use<> {
+        let Self { orders, tickets, pods, events, .. } = self;
+        let parts = [orders.shown(), tickets.shown(), pods.shown(), events.shown()];
+        format!("in namespace `{}` there was last:\n{}\n", self.namespace, parts.join("\n"))
+    }
+
+    /// Removes everything, and waits until it is gone.
+    async fn remove(&self) -> Result<()> {
+        let now = DeleteParams::background().grace_period(0);
+        let all = ListParams::default();
+        self.api::<Order>().delete_collection(&now, &all).await.context("cannot delete the orders")?;
+        self.api::<Ticket>().delete_collection(&now, &all).await.context("cannot delete the tickets")?;
+        // Before the namespace goes, which would leave them their grace periods.
+        self.api::<Pod>().delete_collection(&now, &all).await.context("cannot delete the pods")?;
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let selector = ListParams::default().fields(&format!("metadata.name={}", self.namespace));
+        let history = History::selected(namespaces.clone(), selector).await?;
+        namespaces.delete(&self.namespace, &DeleteParams::default()).await.context("cannot delete the namespace")?;
+        history.until("the namespace is gone", |log| log.get(&self.namespace).is_none().then_some(())).await?;
+        let nodes: Api<Node> = Api::all(self.client());
+        let names = std::mem::take(&mut *self.nodes());
+        for name in names {
+            nodes
+                .delete(&name, &DeleteParams::default())
+                .await
+                .with_context(|| format!("cannot delete node `{name}`"))?;
+        }
+        Ok(())
+    }
+}

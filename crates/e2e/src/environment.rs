@@ -1,0 +1,126 @@
+//! The cluster that a run works on.
+
+use std::ffi::OsString;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::Node;
+use korder_api::Order;
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::objects::{self, Size};
+use crate::{History, Kubectl, Up, up};
+
+/// A cluster with korder on it.
+pub struct Environment {
+    client: Client,
+    kubectl: Kubectl,
+    simulates_nodes: OnceCell<bool>,
+    cluster_wide: Mutex<()>,
+    own: Option<Up>,
+    // What kubectl has learned; removed with the environment.
+    _kubectl_cache: TempDir,
+}
+
+impl Environment {
+    /// The cluster of `$KUBECONFIG`, on which korder must be installed and running; where that is not set, one that
+    /// `korder up` starts for this run.
+    pub async fn start() -> Result<Self> {
+        match std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()) {
+            Some(kubeconfig) => Self::given(kubeconfig).await,
+            None => Self::own(&[]).await,
+        }
+    }
+
+    /// A cluster that `korder up` starts, with further arguments of it.
+    pub async fn own(arguments: &[&str]) -> Result<Self> {
+        let program = up::korder_program().await?;
+        let up = Up::start(&program, arguments).await?;
+        let kubeconfig = Kubeconfig::read_from(up.kubeconfig()).context("cannot read the kubeconfig of `korder up`")?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let path = up.kubeconfig().into();
+        Self::connect(config, path, Some(up))
+    }
+
+    async fn given(kubeconfig: OsString) -> Result<Self> {
+        let config = Config::infer().await.context("cannot use the cluster of `$KUBECONFIG`")?;
+        let given = Self::connect(config, kubeconfig, None)?;
+        let orders: Api<Order> = Api::all(given.client());
+        orders.list(&ListParams::default().limit(1)).await.context(
+            "korder does not answer on the cluster of `$KUBECONFIG`: run `korder install` there, or unset it for an embedded cluster",
+        )?;
+        Ok(given)
+    }
+
+    fn connect(config: Config, kubeconfig: OsString, own: Option<Up>) -> Result<Self> {
+        let cache = tempfile::Builder::new().prefix("korder-kubectl-").tempdir().context("cannot make a directory")?;
+        Ok(Self {
+            client: Client::try_from(config).context("cannot make a client")?,
+            kubectl: Kubectl::new(kubeconfig, cache.path()),
+            simulates_nodes: if own.is_some() { OnceCell::new_with(Some(true)) } else { OnceCell::new() },
+            cluster_wide: Mutex::new(()),
+            own,
+            _kubectl_cache: cache,
+        })
+    }
+
+    /// A client with the rights of the administrator.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// `kubectl` in the namespace `default`.
+    pub fn kubectl(&self) -> &Kubectl {
+        &self.kubectl
+    }
+
+    /// Whether this run started the cluster by `korder up`.
+    pub fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Held by tests that need something of the whole cluster for themselves, such as the short name of a kind.
+    pub async fn cluster_wide(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.cluster_wide.lock().await
+    }
+
+    /// Whether nodes can be made here whose pods run without doing anything; tried once.
+    pub async fn simulates_nodes(&self) -> Result<bool> {
+        let tried = self.simulates_nodes.get_or_try_init(async || {
+            let nodes: Api<Node> = Api::all(self.client());
+            let name = format!("e2e-probe-{}", std::process::id());
+            let probe = objects::node(&name, &name, Size::SMALL);
+            nodes.create(&PostParams::default(), &probe).await.context("cannot make a node")?;
+            let selector = ListParams::default().fields(&format!("metadata.name={name}"));
+            let history = History::selected(nodes.clone(), selector).await?;
+            let simulated =
+                history.until("the node is ready", |log| log.objects().any(|node| is_ready(node)).then_some(()));
+            let simulated = tokio::time::timeout(PROBE_TIMEOUT, simulated).await.is_ok_and(|waited| waited.is_ok());
+            nodes.delete(&name, &DeleteParams::default()).await.context("cannot remove a node")?;
+            anyhow::Ok(simulated)
+        });
+        tried.await.copied()
+    }
+
+    /// Stops what the run started.
+    pub async fn stop(self) -> Result<()> {
+        match self.own {
+            Some(up) => up.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// How long a node may take to be ready where nodes are simulated at all.
+const PROBE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Whether pods can be bound to a node: it is ready, and the controller manager has noticed.
+pub(crate) fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        && !taints.into_iter().any(|taint| taint.key.starts_with("node.kubernetes.io/"))
+}

@@ -1,0 +1,100 @@
+//! A cluster of the run's own, started as users start one.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long `korder up` may take; the first time on a machine it builds the control plane.
+const UP_TIMEOUT: Duration = Duration::from_mins(15);
+/// How long it may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A running `korder up` in a directory of its own.
+///
+/// Dropped, it is killed and its directory removed; [`Up::stop`] is the orderly end.
+#[derive(Debug)]
+pub struct Up {
+    // Before the directory, so that it has ended when that is removed.
+    process: Child,
+    directory: TempDir,
+}
+
+impl Up {
+    /// Starts it with these further arguments, and waits until it says that korder is ready.
+    pub async fn start(korder: &Path, arguments: &[&str]) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("korder-e2e-").tempdir().context("cannot make a directory")?;
+        let process = spawn(korder, directory.path(), arguments).await?;
+        Ok(Self { process, directory })
+    }
+
+    /// The administrator's access to it.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.directory.path().join("kubeconfig")
+    }
+
+    /// Ends it as Ctrl-C does, and waits until it has.
+    pub async fn stop(mut self) -> Result<()> {
+        let pid = self.process.id().context("`korder up` has ended by itself")?;
+        let pid = Pid::from_raw(pid.cast_signed()).context("`korder up` has no process id")?;
+        kill_process(pid, Signal::INT).context("cannot interrupt `korder up`")?;
+        let ended = tokio::time::timeout(STOP_TIMEOUT, self.process.wait()).await;
+        let status =
+            ended.with_context(|| format!("`korder up` took more than {} s to stop", STOP_TIMEOUT.as_secs()))?;
+        let status = status.context("cannot wait for `korder up`")?;
+        ensure!(status.success(), "`korder up` ended with {status}");
+        Ok(())
+    }
+}
+
+async fn spawn(korder: &Path, data_dir: &Path, arguments: &[&str]) -> Result<Child> {
+    let mut process = Command::new(korder)
+        .args(["up", "--data-dir"])
+        .arg(data_dir)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot run `{}`", korder.display()))?;
+    let mut lines = BufReader::new(process.stdout.take().context("a child without standard output")?).lines();
+    let ready = async {
+        while let Some(line) = lines.next_line().await? {
+            if line.starts_with("korder is ready") {
+                return Ok(true);
+            }
+        }
+        anyhow::Ok(false)
+    };
+    match tokio::time::timeout(UP_TIMEOUT, ready).await {
+        Ok(Ok(true)) => Ok(process),
+        Ok(Ok(false)) => bail!("`korder up` ended with {} before korder was ready", process.wait().await?),
+        Ok(Err(error)) => Err(error.context("cannot read what `korder up` prints")),
+        Err(_) => bail!("`korder up` was not ready after {} min", UP_TIMEOUT.as_secs() / 60),
+    }
+}
+
+/// The `korder` program to test: the one that the environment variable `KORDER` names, or the one that is built from this
+/// workspace, as new as the sources.
+pub(crate) async fn korder_program() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("KORDER") {
+        return Ok(program.into());
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--package", "korder"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .await
+        .context("cannot run `cargo` to build `korder`; name a built one in `KORDER`")?;
+    ensure!(status.success(), "`cargo build --package korder` ended with {status}");
+    let executable = std::env::current_exe().context("cannot find out where this program is")?;
+    let profile = executable.ancestors().find(|directory| directory.join("deps").is_dir());
+    profile.map(|profile| profile.join("korder")).context("this program is not in cargo's target directory")
+}

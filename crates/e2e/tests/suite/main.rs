@@ -1,0 +1,24 @@
+//! The end-to-end suite: what users rely on, on a real Kubernetes.
+//!
+//! One cluster a run (that of `$KUBECONFIG`, or one that `korder up` starts), a namespace a test. `cargo test -p e2e`
+//! runs all; a part of a name after `--` runs those that have it, `-- --list` names them.
+
+mod examples;
+mod suite;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+use crate::suite::Suite;
+
+/// Most tests wait most of the time.
+const THREADS: usize = 8;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let mut suite = Suite::new();
+    examples::tests(&mut suite);
+    suite.run(&arguments)
+}

@@ -1,0 +1,79 @@
+//! Tests as trials of libtest-mimic, on one cluster.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use e2e::{Case, Environment, Skipped};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+/// The tests of a run.
+pub(crate) struct Suite {
+    ground: Arc<Ground>,
+    trials: Vec<Trial>,
+}
+
+/// What the tests of a run share.
+struct Ground {
+    runtime: Runtime,
+    /// Started by the first test that runs; the message where that failed.
+    environment: OnceCell<Result<Arc<Environment>, String>>,
+}
+
+impl Ground {
+    async fn environment(&self) -> Result<Arc<Environment>, String> {
+        let started = self.environment.get_or_init(async || {
+            let environment = Environment::start().await;
+            environment.map(Arc::new).map_err(|error| format!("there is no cluster to test on: {error:#}"))
+        });
+        started.await.clone()
+    }
+}
+
+impl Suite {
+    /// A run without tests.
+    pub(crate) fn new() -> Self {
+        // Before anything speaks TLS: with two providers linked and none chosen, rustls panics.
+        rustls::crypto::ring::default_provider().install_default().expect("nothing before this speaks TLS");
+        let runtime = Runtime::new().expect("a machine that can run tests can run an asynchronous runtime");
+        Self { ground: Arc::new(Ground { runtime, environment: OnceCell::new() }), trials: Vec::new() }
+    }
+
+    /// Adds a test, under the name of its function.
+    pub(crate) fn add<F>(&mut self, test: F)
+    where
+        F: AsyncFnOnce(&Case) -> Result<()> + Send + 'static,
+    {
+        let path = std::any::type_name::<F>();
+        let name = path.strip_prefix("suite::").unwrap_or(path).to_owned();
+        let ground = Arc::clone(&self.ground);
+        self.trials.push(Trial::ignorable_test(name.clone(), move || {
+            ground.runtime.block_on(async {
+                let environment = ground.environment().await?;
+                match Case::run(&environment, &name, test).await {
+                    Ok(()) => Ok(Completion::Completed),
+                    Err(error) => match error.downcast_ref::<Skipped>() {
+                        Some(Skipped(reason)) => Ok(Completion::ignored_with(reason)),
+                        None => Err(Failed::from(format!("{error:?}"))),
+                    },
+                }
+            })
+        }));
+    }
+
+    /// Runs those that the arguments select, then stops what was started.
+    pub(crate) fn run(self, arguments: &Arguments) -> ExitCode {
+        let conclusion = libtest_mimic::run(arguments, self.trials);
+        let ground = Arc::into_inner(self.ground);
+        let environment = ground.and_then(|ground| Some((ground.runtime, ground.environment.into_inner()?.ok()?)));
+        let Some((runtime, environment)) = environment else { return conclusion.exit_code() };
+        let stopped = Arc::into_inner(environment).map(|environment| runtime.block_on(environment.stop()));
+        if let Some(Err(error)) = stopped {
+            eprintln!("the cluster of the run did not stop well: {error:?}");
+            return ExitCode::FAILURE;
+        }
+        conclusion.exit_code()
+    }
+}
