@@ -146,3 +146,6 @@ async fn contained(controller: Box<dyn Controller>, stop: Stop) -> Result<(), Bo
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 use super::*;
 
-const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_mins(1) };
 
 #[test]
 fn delays_double_up_to_the_longest_and_lose_at_most_a_quarter() {
@@ -19,28 +19,28 @@ fn keys_differ_and_runs_do_not() {
     assert_eq!(BACKOFF.delay(&"a", 1), BACKOFF.delay(&"a", 1));
 }
 
-fn next(attempt: u32, result: Result<Outcome, Failure>) -> Next {
-    let policy = RetryPolicy { backoff: BACKOFF, max_attempts: 3, resync: Duration::from_secs(600) };
-    policy.next(&"key", attempt, 0, &result)
+fn next(attempt: u32, result: &Result<Outcome, Failure>) -> Next {
+    let policy = RetryPolicy { backoff: BACKOFF, max_attempts: 3, resync: Duration::from_mins(10) };
+    policy.next(&"key", attempt, 0, result)
 }
 
 #[test]
 fn each_end_has_its_consequence() {
     let wait = BACKOFF.delay(&"key", 1);
-    let minute = Duration::from_secs(60);
-    assert_eq!(next(1, Ok(Outcome::Done)), Next::Done);
-    assert_eq!(next(1, Ok(Outcome::After(minute))), Next::After(minute));
-    assert_eq!(next(1, Err(Failure::Retry("x".into()))), Next::Retry(wait));
-    assert_eq!(next(1, Err(Failure::RetryAfter(minute, "x".into()))), Next::Retry(minute));
-    let resync = Duration::from_secs(600);
-    assert_eq!(next(1, Err(Failure::terminal("x"))), Next::Stalled { wait, resync });
-    assert!(matches!(next(9, Err(Failure::Conflict("x".into()))), Next::Conflict(wait) if wait < minute));
+    let minute = Duration::from_mins(1);
+    assert_eq!(next(1, &Ok(Outcome::Done)), Next::Done);
+    assert_eq!(next(1, &Ok(Outcome::After(minute))), Next::After(minute));
+    assert_eq!(next(1, &Err(Failure::Retry("x".into()))), Next::Retry(wait));
+    assert_eq!(next(1, &Err(Failure::RetryAfter(minute, "x".into()))), Next::Retry(minute));
+    let resync = Duration::from_mins(10);
+    assert_eq!(next(1, &Err(Failure::terminal("x"))), Next::Stalled { wait, resync });
+    assert!(matches!(next(9, &Err(Failure::Conflict("x".into()))), Next::Conflict(wait) if wait < minute));
 }
 
 #[test]
 fn at_the_cap_a_key_is_stalled_but_a_conflict_never_is() {
-    assert!(matches!(next(2, Err(Failure::Retry("x".into()))), Next::Retry(_)));
-    assert!(matches!(next(3, Err(Failure::Retry("x".into()))), Next::Stalled { .. }));
-    assert!(matches!(next(3, Err(Failure::RetryAfter(Duration::ZERO, "x".into()))), Next::Stalled { .. }));
-    assert!(matches!(next(3, Err(Failure::Conflict("x".into()))), Next::Conflict(_)));
+    assert!(matches!(next(2, &Err(Failure::Retry("x".into()))), Next::Retry(_)));
+    assert!(matches!(next(3, &Err(Failure::Retry("x".into()))), Next::Stalled { .. }));
+    assert!(matches!(next(3, &Err(Failure::RetryAfter(Duration::ZERO, "x".into()))), Next::Stalled { .. }));
+    assert!(matches!(next(3, &Err(Failure::Conflict("x".into()))), Next::Conflict(_)));
 }
