@@ -23,6 +23,10 @@ const QUIET_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
 /// Gives out what is ready.
 pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failure> {
+    let settled = claims.doubts.settle(&claims.client, &claims.caches.tickets).await;
+    if let Some(outcome) = write::pace(&[settled]) {
+        return Ok(outcome);
+    }
     let seen = observe(&claims.caches);
     let candidates = seen.shelf.iter().filter_map(|(ticket, guardian, node)| Candidate::new(ticket, guardian, node));
     let orders = seen.orders.iter().map(|order| {
@@ -83,7 +87,8 @@ async fn claim(claims: &Claims, cx: &Context, pod: &Pod, ticket: &Ticket) -> Res
     let status = ticket::claimed(ticket, pod, cx.now());
     let note = format!("given to pod `{}`", pod.name());
     let written = Ticket { status: Some(status), ..ticket.clone() };
-    write::status(&claims.client, &claims.caches.tickets, &written).await?;
+    let write = write::status(&claims.client, &claims.caches.tickets, &written);
+    claims.doubts.over(key(ticket), write).await?;
     news::tell(&cx.recorder, ticket, "Claim", "HandingOver", &note);
     Ok(())
 }

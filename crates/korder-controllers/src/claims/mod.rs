@@ -4,6 +4,7 @@
 //! *Handing over* looks at all claims on one node at once, since those that overlap there make their pods refuse each
 //! other. A claim goes from the first to the second through the ticket's status alone.
 
+mod doubt;
 mod handing_over;
 mod matching;
 
@@ -16,6 +17,7 @@ use korder_core::pod::Pod;
 use kube::Client;
 
 use crate::caches::{BY_CLAIMANT, Caches};
+use doubt::Doubts;
 
 /// A piece of work.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +30,7 @@ pub enum Work {
 
 /// The controller of claims.
 pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Work, impl Reconciler<Work> + use<>> {
-    let claims = Claims { client: client.clone(), caches: caches.clone() };
+    let claims = Claims { client: client.clone(), caches: caches.clone(), doubts: Doubts::default() };
     let tickets = caches.tickets.clone();
     ControllerBuilder::new("claims", claims)
         .watches(&caches.tickets, |change: &Change<Ticket>| change.sides().filter_map(of_ticket).collect())
@@ -78,6 +80,7 @@ fn hand_over(ticket: &Ticket) -> Option<Work> {
 struct Claims {
     client: Client,
     caches: Caches,
+    doubts: Doubts,
 }
 
 impl Reconciler<Work> for Claims {
