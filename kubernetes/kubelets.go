@@ -102,7 +102,7 @@ func serveKubeletAPI(ctx context.Context, s *settings, listener net.Listener) er
 	clients := x509.NewCertPool()
 	clients.AppendCertsFromPEM(ca)
 	mux := http.NewServeMux()
-	mux.Handle("GET /containerLogs/{namespace}/{pod}/{container}", s.containerLogs)
+	mux.Handle("GET /containerLogs/{namespace}/{pod}/{container}", s.podLogs)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "this node is simulated: its containers don't run, so there is nothing to reach in them", http.StatusNotImplemented)
 	})

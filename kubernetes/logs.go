@@ -17,31 +17,42 @@ import (
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 )
 
-// containerLogs are the containers on simulated nodes that have a log, because somebody runs their
-// program elsewhere: `namespace/container` and the file, in CRI format.
-type containerLogs map[string]string
+// podLogs are the pods on simulated nodes that have a log, because somebody runs their program
+// elsewhere: `namespace/prefix of the name`, and the file, in CRI format.
+type podLogs map[string]string
 
 // String is part of flag.Value.
-func (l containerLogs) String() string {
+func (l podLogs) String() string {
 	return fmt.Sprint(map[string]string(l))
 }
 
 // Set is part of flag.Value.
-func (l containerLogs) Set(text string) error {
-	container, file, ok := strings.Cut(text, "=")
-	if !ok || strings.Count(container, "/") != 1 {
-		return fmt.Errorf("`%s` is not of the form `NAMESPACE/CONTAINER=FILE`", text)
+func (l podLogs) Set(text string) error {
+	pods, file, ok := strings.Cut(text, "=")
+	if !ok || strings.Count(pods, "/") != 1 {
+		return fmt.Errorf("`%s` is not of the form `NAMESPACE/PREFIX=FILE`", text)
 	}
-	l[container] = file
+	l[pods] = file
 	return nil
 }
 
+// find is the log of a pod, if it has one.
+func (l podLogs) find(namespace, pod string) (file string, ok bool) {
+	for pods, file := range l {
+		if strings.HasPrefix(namespace+"/"+pod, pods) {
+			return file, true
+		}
+	}
+	return "", false
+}
+
 // ServeHTTP answers `kubectl logs` as a kubelet does.
-func (l containerLogs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	namespace, container := r.PathValue("namespace"), r.PathValue("container")
-	file, ok := l[namespace+"/"+container]
+func (l podLogs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	pod := r.PathValue("pod")
+	file, ok := l.find(r.PathValue("namespace"), pod)
 	if !ok {
-		http.Error(w, fmt.Sprintf("container `%s` runs on a simulated node, so it does nothing and has no log", container), http.StatusBadRequest)
+		// The API server passes the text on for this status.
+		http.Error(w, fmt.Sprintf("pod `%s` is on a simulated node, so it does nothing and has no log", pod), http.StatusBadRequest)
 		return
 	}
 	var asked corev1.PodLogOptions

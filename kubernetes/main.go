@@ -43,7 +43,7 @@ type settings struct {
 	dataDir       string
 	port          int
 	unsafeNoFsync bool
-	containerLogs containerLogs
+	podLogs       podLogs
 }
 
 // path names a file in the data directory.
@@ -85,12 +85,12 @@ func exitCode(err error) int {
 }
 
 func runControlPlane(args []string) error {
-	s := &settings{containerLogs: containerLogs{}}
+	s := &settings{podLogs: podLogs{}}
 	flags := flag.NewFlagSet("korder-controlplane", flag.ExitOnError)
 	flags.StringVar(&s.dataDir, "data-dir", "", "directory of all state, made if missing")
 	flags.IntVar(&s.port, "port", 0, "port of the API server; 0 is the one used last, or else any that is free")
 	flags.BoolVar(&s.unsafeNoFsync, "unsafe-no-fsync", false, "do not wait for the disk: for tests, whose state may be lost with the machine")
-	flags.Var(s.containerLogs, "container-log", "`NAMESPACE/CONTAINER=FILE`, repeatable: the file, in CRI format, that is the log of such containers on simulated nodes")
+	flags.Var(s.podLogs, "pod-log", "`NAMESPACE/PREFIX=FILE`, repeatable: the file, in CRI format, that is the log of pods on simulated nodes whose names start like this")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ use crate::build::BuildProgress;
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::node::{self, NodeTemplate};
-use crate::process::{ContainerLog, Process, Start};
+use crate::process::{PodLog, Process, Readiness, Start};
 
 /// How often to look for something that a controller makes soon, and how long at most.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
@@ -32,14 +32,14 @@ pub struct Settings {
     /// Whether etcd leaves out waiting for the disk: faster, survives a killed process, not a lost
     /// machine.
     pub unsafe_no_fsync: bool,
-    /// Logs of containers whose program runs on the host.
-    pub container_logs: Vec<ContainerLog>,
+    /// Logs of pods whose program runs on the host.
+    pub pod_logs: Vec<PodLog>,
 }
 
 impl Settings {
     /// The ordinary ones, for a cluster that keeps its state in `data_dir`.
     pub fn new(data_dir: DataDir) -> Self {
-        Self { data_dir, port: None, unsafe_no_fsync: false, container_logs: Vec::new() }
+        Self { data_dir, port: None, unsafe_no_fsync: false, pod_logs: Vec::new() }
     }
 }
 
@@ -50,6 +50,7 @@ pub struct Cluster {
     // Before the directory, so that it has ended when that is removed.
     process: Process,
     client: Client,
+    server: String,
     settings: Settings,
     binary: PathBuf,
     started: Timestamp,
@@ -66,12 +67,13 @@ impl Cluster {
             data_dir: &settings.data_dir,
             port: settings.port,
             unsafe_no_fsync: settings.unsafe_no_fsync,
-            container_logs: &settings.container_logs,
+            pod_logs: &settings.pod_logs,
         })
         .await?;
         let client = connect(&settings.data_dir.kubeconfig()).await?;
-        let cluster = Self { process, client, settings, binary: binary.to_owned(), started, temporary: None };
-        node::correct_kubelet_port(&cluster.client, readiness.kubelet_port).await?;
+        let Readiness { server, kubelet_port } = readiness;
+        let cluster = Self { process, client, server, settings, binary: binary.to_owned(), started, temporary: None };
+        node::correct_kubelet_port(&cluster.client, kubelet_port).await?;
         cluster.wait_service_account().await?;
         Ok(cluster)
     }
@@ -97,6 +99,11 @@ impl Cluster {
     /// A client with the rights of the administrator.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// The API server's address, such as `https://127.0.0.1:6443`.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// Where the cluster keeps its state.

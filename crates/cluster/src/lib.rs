@@ -48,4 +48,4 @@ pub use cluster::{Cluster, Settings};
 pub use data_dir::DataDir;
 pub use error::Error;
 pub use node::NodeTemplate;
-pub use process::ContainerLog;
+pub use process::PodLog;

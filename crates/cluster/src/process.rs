@@ -23,13 +23,13 @@ const KILL_INTERVAL: Duration = Duration::from_millis(5);
 /// Lines of the process' output that an error quotes.
 const QUOTED_LINES: usize = 10;
 
-/// A file that is the log of containers on simulated nodes, because their program runs elsewhere.
+/// A file that is the log of pods on simulated nodes, because their program runs elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerLog {
-    /// The containers' namespace.
+pub struct PodLog {
+    /// The pods' namespace.
     pub namespace: String,
-    /// The containers' name.
-    pub container: String,
+    /// What the pods' names start with: for a Deployment its name and a hyphen.
+    pub name_prefix: String,
     /// The file, in the format of Kubernetes' container runtime interface: time in RFC 3339,
     /// `stdout` or `stderr`, `F`, text, separated by a space, a line each.
     pub file: PathBuf,
@@ -39,6 +39,8 @@ pub struct ContainerLog {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Readiness {
+    /// The API server's address.
+    pub(crate) server: String,
     /// Port of the simulated kubelets' API.
     pub(crate) kubelet_port: u16,
 }
@@ -60,13 +62,13 @@ pub(crate) struct Start<'a> {
     pub(crate) data_dir: &'a DataDir,
     pub(crate) port: Option<u16>,
     pub(crate) unsafe_no_fsync: bool,
-    pub(crate) container_logs: &'a [ContainerLog],
+    pub(crate) pod_logs: &'a [PodLog],
 }
 
 impl Process {
     /// Starts a control plane and waits until Kubernetes answers.
     pub(crate) async fn start(start: Start<'_>) -> Result<(Self, Readiness), Error> {
-        let Start { binary, data_dir, port, unsafe_no_fsync, container_logs } = start;
+        let Start { binary, data_dir, port, unsafe_no_fsync, pod_logs } = start;
         let log = open_log(data_dir)?;
         let mut command = Command::new(binary);
         command.arg("-data-dir").arg(data_dir.path());
@@ -76,8 +78,8 @@ impl Process {
         if unsafe_no_fsync {
             command.arg("-unsafe-no-fsync");
         }
-        for ContainerLog { namespace, container, file } in container_logs {
-            command.arg(format!("-container-log={namespace}/{container}={}", file.display()));
+        for PodLog { namespace, name_prefix, file } in pod_logs {
+            command.arg(format!("-pod-log={namespace}/{name_prefix}={}", file.display()));
         }
         let mut child = command
             // Ctrl-C in a terminal reaches the whole group; whoever started this stops it in order.
