@@ -5,6 +5,9 @@ mod connection;
 mod health;
 mod install;
 mod logging;
+mod signals;
+mod supervised;
+mod up;
 mod yaml;
 
 use std::process::ExitCode;
@@ -24,6 +27,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    supervised::stop_with_supervisor();
     let arguments = Arguments::parse();
     let printer = arguments.global.printer();
     cli::exit_code(run(arguments.command, printer))

@@ -1,13 +1,105 @@
 //! `korder up`.
 
+use std::path::PathBuf;
+
+use anyhow::Context as _;
 use clap::Args;
 use cli::Printer;
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Options of `korder up`.
+use crate::up::{self, Instance, NodeArguments, Running, State, Wish};
+
+/// What to start, and how.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {}
+#[expect(clippy::struct_excessive_bools, reason = "they are switches of the command line")]
+pub(crate) struct Arguments {
+    /// Directory of all state [default: ~/.korder]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Port of the API server on loopback [default: the last one, else any that is free]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Return when all is ready, and leave it running in the background
+    #[arg(long)]
+    detach: bool,
+    /// Print what is ready as JSON
+    #[arg(long)]
+    json: bool,
+    /// Add the context `korder` to your own kubeconfig
+    #[arg(long)]
+    merge_kubeconfig: bool,
+    #[command(flatten)]
+    nodes: NodeArguments,
+    /// Set in the process that `--detach` leaves running
+    #[arg(long, hide = true)]
+    in_background: bool,
+}
 
 /// Runs the command.
-pub(crate) async fn run(_arguments: Arguments, _printer: Printer) -> anyhow::Result<()> {
-    anyhow::bail!("`korder up` is not built yet")
+pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Result<()> {
+    let Arguments { data_dir, port, detach, json, merge_kubeconfig, nodes, in_background } = arguments;
+    let instance = Instance::new(data_dir)?;
+    let wish = Wish { port, nodes };
+    if detach {
+        let state = up::start_in_background(&instance, &wish, printer).await?;
+        return announce(&instance, &state, json, merge_kubeconfig, printer);
+    }
+    if in_background {
+        up::leave_terminal()?;
+    }
+    let mut signals = Signals::new()?;
+    let (mut running, state) = tokio::select! {
+        started = Running::start(instance.clone(), &wish, printer) => started?,
+        () = signals.received() => anyhow::bail!("stopped before it was ready"),
+    };
+    announce(&instance, &state, json, merge_kubeconfig, printer)?;
+    tokio::select! {
+        error = running.failed() => return Err(error),
+        () = signals.received() => {}
+    }
+    printer.note("Stopping; the state stays for the next `korder up`");
+    tokio::select! {
+        stopped = running.stop() => stopped,
+        () = signals.received() => anyhow::bail!("killed before it had stopped; nothing that was acknowledged is lost"),
+    }
+}
+
+/// Tells the user, on one line, that all is ready.
+fn announce(instance: &Instance, state: &State, json: bool, merge: bool, printer: Printer) -> anyhow::Result<()> {
+    let State { korder, kubernetes, server, kubeconfig, ready_since: _ } = state;
+    if merge {
+        let file = up::merge_kubeconfig(kubeconfig)?;
+        printer.note(format_args!("The context `korder` is in `{}`", file.display()));
+    }
+    if json {
+        return Ok(printer.json(&json!({
+            "dataDir": instance.data_dir().path(),
+            "korder": korder,
+            "kubernetes": kubernetes,
+            "server": server,
+            "kubeconfig": kubeconfig,
+        }))?);
+    }
+    let access = if merge { "--context korder".to_owned() } else { format!("--kubeconfig {}", kubeconfig.display()) };
+    Ok(printer.result(format_args!("korder is ready: Kubernetes {kubernetes} at {server}, for `kubectl {access}`"))?)
+}
+
+/// The signals that ask for an orderly stop.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
+    }
+
+    async fn received(&mut self) {
+        let Self([interrupt, terminate, hangup]) = self;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }

@@ -1,0 +1,167 @@
+//! The simulated nodes that the user wants.
+
+use std::str::FromStr;
+
+use clap::Args;
+use cluster::NodeTemplate;
+use korder_manifests::HOST_NODE;
+
+/// The simulated nodes; those that exist stay as they are.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Nodes (those that exist stay as they are)")]
+pub(crate) struct NodeArguments {
+    /// How many simulated nodes there are
+    #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(..=5000))]
+    nodes: u16,
+    /// Label of each node, repeatable
+    #[arg(long, default_value = "node-type=compute", value_name = "KEY=VALUE")]
+    node_label: Vec<Pair>,
+    /// Taint of each node, repeatable
+    #[arg(long, value_name = "KEY[=VALUE]:EFFECT")]
+    node_taint: Vec<TaintArgument>,
+    /// CPUs of each node
+    #[arg(long, default_value = "8", value_name = "QUANTITY")]
+    node_cpu: String,
+    /// Memory of each node
+    #[arg(long, default_value = "32Gi", value_name = "QUANTITY")]
+    node_memory: String,
+    /// Any other resource of each node, repeatable
+    #[arg(long, value_name = "NAME=QUANTITY")]
+    node_resource: Vec<Pair>,
+}
+
+impl NodeArguments {
+    /// The nodes to make, the one for korder's own pods first.
+    pub(crate) fn templates(&self) -> Vec<NodeTemplate> {
+        // Its taint keeps everything away but the pods that stand for processes of the host.
+        let host = NodeTemplate::new(HOST_NODE).taint("korder.dev/host", "", "NoSchedule");
+        let users = (1..=self.nodes).map(|number| self.template(number));
+        std::iter::once(host).chain(users).collect()
+    }
+
+    /// The same as arguments of another `korder up`.
+    pub(crate) fn to_arguments(&self) -> Vec<String> {
+        let Self { nodes, node_label, node_taint, node_cpu, node_memory, node_resource } = self;
+        let mut arguments =
+            vec![format!("--nodes={nodes}"), format!("--node-cpu={node_cpu}"), format!("--node-memory={node_memory}")];
+        arguments.extend(node_label.iter().map(|Pair { key, value }| format!("--node-label={key}={value}")));
+        arguments.extend(node_resource.iter().map(|Pair { key, value }| format!("--node-resource={key}={value}")));
+        arguments.extend(
+            node_taint
+                .iter()
+                .map(|TaintArgument { key, value, effect }| format!("--node-taint={key}={value}:{effect}")),
+        );
+        arguments
+    }
+
+    fn template(&self, number: u16) -> NodeTemplate {
+        let mut template = NodeTemplate::new(format!("node-{number}"))
+            .allocatable("cpu", &self.node_cpu)
+            .allocatable("memory", &self.node_memory);
+        for Pair { key, value } in &self.node_label {
+            template = template.label(key, value);
+        }
+        for TaintArgument { key, value, effect } in &self.node_taint {
+            template = template.taint(key, value, effect);
+        }
+        for Pair { key, value } in &self.node_resource {
+            template = template.allocatable(key, value);
+        }
+        template
+    }
+}
+
+/// `KEY=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pair {
+    key: String,
+    value: String,
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self { key: key.to_owned(), value: value.to_owned() }),
+            _ => Err("it is not of the form `KEY=VALUE`".to_owned()),
+        }
+    }
+}
+
+/// `KEY[=VALUE]:EFFECT`, as `kubectl taint` takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TaintArgument {
+    key: String,
+    value: String,
+    effect: String,
+}
+
+impl FromStr for TaintArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key_value, effect) = text.rsplit_once(':').ok_or("it is not of the form `KEY[=VALUE]:EFFECT`")?;
+        let (key, value) = key_value.split_once('=').unwrap_or((key_value, ""));
+        if key.is_empty() {
+            return Err("the key is empty".to_owned());
+        }
+        if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
+            return Err(format!("`{effect}` is none of `NoSchedule`, `PreferNoSchedule` and `NoExecute`"));
+        }
+        Ok(Self { key: key.to_owned(), value: value.to_owned(), effect: effect.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        nodes: NodeArguments,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<NodeArguments, clap::Error> {
+        Command::try_parse_from(std::iter::once(&"test").chain(arguments)).map(|command| command.nodes)
+    }
+
+    #[test]
+    fn by_default_the_first_example_of_an_order_finds_its_nodes() {
+        let templates = parse(&[]).unwrap().templates();
+        let user = |number| NodeTemplate::new(format!("node-{number}")).label("node-type", "compute");
+        let host = NodeTemplate::new("korder-host").taint("korder.dev/host", "", "NoSchedule");
+        assert_eq!(templates, [host, user(1), user(2), user(3)]);
+    }
+
+    #[test]
+    fn what_the_user_says_replaces_the_defaults() {
+        let arguments =
+            ["--nodes=1", "--node-label=a=b", "--node-taint=k=v:NoExecute", "--node-cpu=2", "--node-resource=x/gpu=4"];
+        let wanted = NodeTemplate::new("node-1")
+            .label("a", "b")
+            .taint("k", "v", "NoExecute")
+            .allocatable("cpu", "2")
+            .allocatable("x/gpu", "4");
+        assert_eq!(parse(&arguments).unwrap().templates()[1..], [wanted]);
+    }
+
+    #[test]
+    fn another_up_gets_the_same_nodes() {
+        let given =
+            parse(&["--nodes=2", "--node-label=a=b", "--node-taint=k:NoSchedule", "--node-memory=1Gi"]).unwrap();
+        let arguments = given.to_arguments();
+        let again = parse(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        assert_eq!(again.templates(), given.templates());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for argument in ["--nodes=-1", "--nodes=9999", "--node-label=a", "--node-taint=a=b", "--node-taint=a=b:Never"] {
+            assert!(parse(&[argument]).is_err(), "{argument}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Starting and stopping everything in the right order.
+
+use std::fs;
+
+use anyhow::Context as _;
+use cli::{Hinted, Printer, Progress};
+use cluster::{Cluster, Settings, binary};
+use jiff::Timestamp;
+use korder_manifests::Profile;
+
+use super::host::{self, Programs};
+use super::instance::{Instance, Lock, State};
+use super::nodes::NodeArguments;
+use super::probe;
+use crate::install;
+
+/// What the user wants running.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    /// The API server's port; `None` keeps the last one.
+    pub(crate) port: Option<u16>,
+    /// The simulated nodes.
+    pub(crate) nodes: NodeArguments,
+}
+
+/// An embedded cluster with korder on it, ready, in child processes of this one.
+pub(crate) struct Running {
+    instance: Instance,
+    lock: Lock,
+    cluster: Cluster,
+    programs: Programs,
+}
+
+impl Running {
+    /// Starts or resumes an instance and waits until all of it is ready.
+    pub(crate) async fn start(instance: Instance, wish: &Wish, printer: Printer) -> anyhow::Result<(Self, State)> {
+        let lock = instance.lock()?;
+        instance.set_state(None)?;
+        let control_plane = control_plane(printer).await?;
+        let progress = Progress::start(printer, "Starting Kubernetes");
+        let settings = Settings {
+            port: wish.port,
+            pod_logs: host::pod_logs(&instance),
+            ..Settings::new(instance.data_dir().clone())
+        };
+        let cluster = Cluster::start(&control_plane, settings).await.map_err(hinted)?;
+        progress.update("Installing korder");
+        let (kubernetes, programs) = match install_and_run(&instance, &cluster, wish, &progress).await {
+            Ok(running) => running,
+            Err(error) => {
+                // The reason counts, not how the stop went.
+                drop(cluster.stop().await);
+                return Err(error);
+            }
+        };
+        let state = State {
+            korder: env!("CARGO_PKG_VERSION").to_owned(),
+            kubernetes,
+            server: cluster.server().to_owned(),
+            kubeconfig: cluster.data_dir().kubeconfig(),
+            ready_since: Timestamp::now(),
+        };
+        instance.set_state(Some(&state))?;
+        progress.finish("Started");
+        Ok((Self { instance, lock, cluster, programs }, state))
+    }
+
+    /// Waits until something ends that should not, and says what.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        hinted(self.cluster.ended().await)
+    }
+
+    /// Stops everything in order; the state stays.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let Self { instance, lock, cluster, programs } = self;
+        instance.set_state(None)?;
+        programs.stop().await?;
+        cluster.stop().await.map_err(hinted)?;
+        drop(lock);
+        Ok(())
+    }
+}
+
+/// The control plane's program, built where it must be.
+pub(crate) async fn control_plane(printer: Printer) -> anyhow::Result<std::path::PathBuf> {
+    let mut progress = None;
+    let binary = binary::control_plane(|build| {
+        progress
+            .get_or_insert_with(|| Progress::start(printer, "Building Kubernetes, once; this takes some minutes"))
+            .update(build);
+    })
+    .await
+    .map_err(hinted)?;
+    if let Some(progress) = progress {
+        progress.finish(format_args!("Built `{}`", binary.display()));
+    }
+    Ok(binary)
+}
+
+/// Makes the nodes, installs korder as `korder install` does, and runs its programs here until they are ready; with the
+/// cluster's version.
+async fn install_and_run(
+    instance: &Instance,
+    cluster: &Cluster,
+    wish: &Wish,
+    progress: &Progress,
+) -> anyhow::Result<(String, Programs)> {
+    let client = cluster.client();
+    let nodes = async { cluster.ensure_nodes(&wish.nodes.templates()).await.map_err(hinted) };
+    let programs = async {
+        let webhook_port = webhook_port(instance)?;
+        let options = install::Options { profile: Profile::Host { webhook_port }, gate: None, dry_run: false };
+        let installed = install::install(&client, &options).await?;
+        anyhow::Ok((installed.kubernetes, Programs::start(instance, &client, webhook_port).await?))
+    };
+    let ((), (kubernetes, programs)) = tokio::try_join!(nodes, programs)?;
+    progress.update("Waiting for korder");
+    match programs.wait_ready(instance, &client).await {
+        Ok(()) => Ok((kubernetes, programs)),
+        Err(error) => {
+            drop(programs.stop().await);
+            Err(error)
+        }
+    }
+}
+
+/// The webhook's port: the last one where that is free, since the cluster knows it.
+fn webhook_port(instance: &Instance) -> anyhow::Result<u16> {
+    let path = instance.path("webhook-port");
+    let last = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+    let port = probe::free_port(last).context("no loopback port is free")?;
+    super::instance::write_private(&path, format!("{port}\n").as_bytes())?;
+    Ok(port)
+}
+
+/// An error of the cluster with what the user can do about it.
+fn hinted(error: cluster::Error) -> anyhow::Error {
+    match error.hint() {
+        Some(hint) => Hinted::new(error, hint).into(),
+        None => error.into(),
+    }
+}
