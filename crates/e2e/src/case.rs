@@ -25,6 +25,16 @@ use crate::{Environment, History, Kubectl};
 #[error("{0}")]
 pub struct Skipped(pub String);
 
+/// How much of a test's name its namespace has; with what is added to it, the names of nodes must fit labels.
+const SLUG_LENGTH: usize = 40;
+
+fn slug(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut slug = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
+    slug.truncate(SLUG_LENGTH);
+    slug.trim_end_matches('-').to_owned()
+}
+
 /// A namespace for one test, and what happens in it.
 ///
 /// Nodes that a test makes carry a label and a taint with the name of the namespace, so that tests that run beside each
@@ -67,10 +77,8 @@ impl Case {
 
     async fn start(environment: &Arc<Environment>, name: &str) -> Result<Self> {
         let client = environment.client();
-        let slug: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let namespaces: Api<Namespace> = Api::all(client.clone());
-        let metadata =
-            ObjectMeta { generate_name: Some(format!("e2e-{}-", slug.replace("--", "-"))), ..ObjectMeta::default() };
+        let metadata = ObjectMeta { generate_name: Some(format!("e2e-{}-", slug(name))), ..ObjectMeta::default() };
         let namespace = Namespace { metadata, ..Namespace::default() };
         let made = namespaces.create(&PostParams::default(), &namespace).await.context("cannot make a namespace")?;
         let namespace = made.name_any();
@@ -195,7 +203,7 @@ impl Case {
         format!("in namespace `{}` there was last:\n{}\n", self.namespace, parts.join("\n"))
     }
 
-    /// Removes everything, and waits until it is gone.
+    /// Removes everything. Of the namespace, which takes some seconds to go, the end is awaited by [`Environment::stop`].
     async fn remove(&self) -> Result<()> {
         let now = DeleteParams::background().grace_period(0);
         let all = ListParams::default();
@@ -203,11 +211,10 @@ impl Case {
         self.api::<Ticket>().delete_collection(&now, &all).await.context("cannot delete the tickets")?;
         // Before the namespace goes, which would leave them their grace periods.
         self.api::<Pod>().delete_collection(&now, &all).await.context("cannot delete the pods")?;
-        let namespaces: Api<Namespace> = Api::all(self.client());
-        let selector = ListParams::default().fields(&format!("metadata.name={}", self.namespace));
-        let history = History::selected(namespaces.clone(), selector).await?;
-        namespaces.delete(&self.namespace, &DeleteParams::default()).await.context("cannot delete the namespace")?;
-        history.until("the namespace is gone", |log| log.get(&self.namespace).is_none().then_some(())).await?;
+        let none = |count: usize| (count == 0).then_some(());
+        self.tickets.until("the tickets are gone", |log| none(log.objects().count())).await?;
+        self.pods.until("the pods are gone", |log| none(log.objects().count())).await?;
+        self.environment.remove_namespace(&self.namespace).await?;
         let nodes: Api<Node> = Api::all(self.client());
         let names = std::mem::take(&mut *self.nodes());
         for name in names {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use korder_api::Order;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::objects::{self, Size};
-use crate::{History, Kubectl, Up, up};
+use crate::{History, Kubectl, Log, Up, up};
 
 /// A cluster with korder on it.
 pub struct Environment {
@@ -20,6 +20,8 @@ pub struct Environment {
     kubectl: Kubectl,
     simulates_nodes: OnceCell<bool>,
     cluster_wide: Mutex<()>,
+    /// Namespaces that are going.
+    leaving: Mutex<Vec<String>>,
     own: Option<Up>,
     // What kubectl has learned; removed with the environment.
     _kubectl_cache: TempDir,
@@ -62,6 +64,7 @@ impl Environment {
             kubectl: Kubectl::new(kubeconfig, cache.path()),
             simulates_nodes: if own.is_some() { OnceCell::new_with(Some(true)) } else { OnceCell::new() },
             cluster_wide: Mutex::new(()),
+            leaving: Mutex::new(Vec::new()),
             own,
             _kubectl_cache: cache,
         })
@@ -105,12 +108,24 @@ impl Environment {
         tried.await.copied()
     }
 
-    /// Stops what the run started.
+    /// Removes a namespace; it goes in its own time.
+    pub(crate) async fn remove_namespace(&self, name: &str) -> Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let deleted = namespaces.delete(name, &DeleteParams::default()).await;
+        deleted.with_context(|| format!("cannot delete the namespace `{name}`"))?;
+        self.leaving.lock().await.push(name.to_owned());
+        Ok(())
+    }
+
+    /// Stops what the run started; on a given cluster, waits until everything that it made is gone.
     pub async fn stop(self) -> Result<()> {
-        match self.own {
-            Some(up) => up.stop().await,
-            None => Ok(()),
+        if let Some(up) = self.own {
+            return up.stop().await;
         }
+        let leaving = self.leaving.into_inner();
+        let namespaces: History<Namespace> = History::start(Api::all(self.client)).await?;
+        let gone = |log: &Log<Namespace>| leaving.iter().all(|name| log.get(name).is_none()).then_some(());
+        namespaces.until("the namespaces of the tests are gone", gone).await
     }
 }
 

@@ -4,7 +4,9 @@
 //! runs all; a part of a name after `--` runs those that have it, `-- --list` names them.
 
 mod examples;
+mod pods;
 mod suite;
+mod theft;
 
 use std::process::ExitCode;
 
@@ -20,5 +22,6 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let mut suite = Suite::new();
     examples::tests(&mut suite);
+    theft::tests(&mut suite);
     suite.run(&arguments)
 }

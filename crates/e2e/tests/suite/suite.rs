@@ -56,7 +56,7 @@ impl Suite {
                     Ok(()) => Ok(Completion::Completed),
                     Err(error) => match error.downcast_ref::<Skipped>() {
                         Some(Skipped(reason)) => Ok(Completion::ignored_with(reason)),
-                        None => Err(Failed::from(format!("{error:?}"))),
+                        None => Err(Failed::from(told(&error))),
                     },
                 }
             })
@@ -71,9 +71,21 @@ impl Suite {
         let Some((runtime, environment)) = environment else { return conclusion.exit_code() };
         let stopped = Arc::into_inner(environment).map(|environment| runtime.block_on(environment.stop()));
         if let Some(Err(error)) = stopped {
-            eprintln!("the cluster of the run did not stop well: {error:?}");
+            eprintln!("the cluster of the run did not stop well: {}", told(&error));
             return ExitCode::FAILURE;
         }
         conclusion.exit_code()
     }
+}
+
+/// An error and its causes, a line each, but for those that what is above quotes.
+fn told(error: &anyhow::Error) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for link in error.chain() {
+        let line = link.to_string();
+        if !lines.iter().any(|above| above.contains(&line)) {
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
 }
