@@ -11,6 +11,7 @@ mod kind;
 mod names;
 mod object;
 mod options;
+pub mod oracle;
 mod refusal;
 mod request;
 mod selector;

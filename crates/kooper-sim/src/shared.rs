@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::Notify;
+
 use crate::clock::Clock;
 use crate::hash::Hash;
 use crate::options::Options;
@@ -16,6 +18,7 @@ pub(crate) struct Shared {
     options: Options,
     clock: Clock,
     state: Mutex<State>,
+    written: Notify,
 }
 
 /// What changes.
@@ -41,7 +44,7 @@ impl Shared {
             digest: Hash::new(options.seed),
             failures: Vec::new(),
         };
-        Self { options, clock: Clock::start(), state: Mutex::new(state) }
+        Self { options, clock: Clock::start(), state: Mutex::new(state), written: Notify::new() }
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -71,8 +74,24 @@ impl Shared {
         resources.dedup();
         let wakers: Vec<Waker> = resources.iter().flat_map(|resource| state.take_waiting(resource)).collect();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        if !resources.is_empty() {
+            wakers.into_iter().for_each(Waker::wake);
+            self.written.notify_waiters();
+        }
         result
+    }
+
+    /// Waits until a write after a version was accepted.
+    pub(crate) async fn written_since(&self, revision: u64) {
+        loop {
+            let mut written = std::pin::pin!(self.written.notified());
+            // From here on no write is missed.
+            written.as_mut().enable();
+            if self.lock().store.revision() > revision {
+                return;
+            }
+            written.await;
+        }
     }
 
     /// The number of an actor's next request, counted from 1.

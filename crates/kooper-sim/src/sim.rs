@@ -1,6 +1,8 @@
 //! The simulated cluster.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use kube::Client;
@@ -9,6 +11,7 @@ use kube::core::Status;
 use serde_json::{Value, json};
 use tower::Layer as _;
 
+use crate::actors::{KubeletOptions, SchedulerOptions, garbage, kubelet, scheduler};
 use crate::admission::{Admission, AdmissionRequest, Denial};
 use crate::clock::Clock;
 use crate::fault::{FaultLayer, FaultPlan, Faults};
@@ -144,6 +147,48 @@ impl Sim {
     /// Forgets the changes so far as etcd's compaction does: a watch from before now is answered with 410.
     pub fn compact(&self) {
         self.shared.lock().store.compact();
+    }
+
+    /// Waits until a write after a revision was accepted.
+    pub async fn written_since(&self, revision: u64) {
+        self.shared.written_since(revision).await;
+    }
+
+    /// Waits until a condition holds, looking after each write.
+    ///
+    /// # Panics
+    /// If it doesn't hold within `limit` of virtual time.
+    pub async fn wait_until(&self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) {
+        let mut seen = 0;
+        let watch = async {
+            while !holds(self) {
+                self.written_since(seen).await;
+                seen = self.revision();
+            }
+        };
+        let held = tokio::time::timeout(limit, watch).await;
+        assert!(held.is_ok(), "within {limit:?} it did not come to pass that {what}");
+    }
+
+    /// The version of the latest write.
+    pub fn revision(&self) -> u64 {
+        self.shared.lock().store.revision()
+    }
+
+    /// A kube-scheduler. Dropping the future stops it; the next one starts knowing nothing but what the API holds.
+    pub fn scheduler(&self, options: SchedulerOptions) -> impl Future<Output = Infallible> + Send + use<> {
+        scheduler::run(self.clone(), options)
+    }
+
+    /// The kubelets of all nodes that there are and will be. They also judge the cluster's whole history by
+    /// [`NodeUsage`](crate::oracle::NodeUsage), and report what they find to [`Sim::failures`].
+    pub fn kubelet(&self, options: KubeletOptions) -> impl Future<Output = Infallible> + Send + use<> {
+        kubelet::run(self.clone(), options)
+    }
+
+    /// The garbage collector: deletes in the background what has lost all its owners.
+    pub fn garbage_collector(&self) -> impl Future<Output = Infallible> + Send + use<> {
+        garbage::run(self.clone())
     }
 
     fn create_as(&self, actor: &str, object: Value) -> Result<Arc<Object>, Box<Status>> {

@@ -31,6 +31,9 @@ pub(super) fn check_identity(
     }
     check_type(kind, body)?;
     check_shape(kind, body)?;
+    if kind.rules != Rules::Custom {
+        drop_nulls(body);
+    }
     let stated = |body: &Value, field: &str| body["metadata"][field].as_str().unwrap_or_default().to_owned();
     let stated_namespace = stated(body, "namespace");
     if !stated_namespace.is_empty() && stated_namespace != namespace {
@@ -196,6 +199,18 @@ pub(super) fn copy_field(from: &Value, to: &mut Value, field: &str) {
 pub(super) fn remove(map: &mut Value, fields: &[&str]) {
     if let Some(map) = map.as_object_mut() {
         map.retain(|key, _| !fields.contains(&key.as_str()));
+    }
+}
+
+/// Leaves out what is null, as the API server does when it has decoded an object of its own kinds into their types.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
 }
 

@@ -116,6 +116,11 @@ impl Store {
         self.collections.get(resource).map(|collection| &collection.kind)
     }
 
+    /// The version of the latest write.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Every write, in order.
     pub(crate) fn history(&self) -> &[Arc<Write>] {
         &self.history

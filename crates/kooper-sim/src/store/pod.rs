@@ -58,7 +58,7 @@ fn set_defaults(spec: &mut Value) {
         }
     }
     for list in ["containers", "initContainers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             request_what_is_limited(&mut container["resources"]);
         }
     }
@@ -152,7 +152,8 @@ fn gate_error(old: &Value, new: &Value) -> Option<FieldError> {
 fn spec_error(old: &Value, new: &Value) -> Option<FieldError> {
     let mut same = new.clone();
     for list in ["containers", "initContainers"] {
-        for (index, container) in same[list].as_array_mut().into_iter().flatten().enumerate() {
+        let containers = same.get_mut(list).and_then(Value::as_array_mut);
+        for (index, container) in containers.into_iter().flatten().enumerate() {
             meta::copy_field(&old[list][index], container, "image");
         }
     }
