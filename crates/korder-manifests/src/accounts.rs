@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{GATE_NAME, labels, object};
 
 /// Name of the Secret in which the webhook keeps its certificates.
-pub(crate) const CERTIFICATES_SECRET: &str = "korder-webhook-certificates";
+pub const CERTIFICATES_SECRET: &str = "korder-webhook-certificates";
 
 /// The namespace of korder's own programs.
 pub(crate) fn namespace() -> DynamicObject {
@@ -64,14 +64,14 @@ fn controller_rules() -> Value {
 /// The webhook writes its certificate authority into its own configuration.
 fn webhook_rules() -> Value {
     json!([{ "apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"],
-             "resourceNames": [GATE_NAME], "verbs": ["get", "patch"] }])
+             "resourceNames": [GATE_NAME], "verbs": ["get", "list", "watch", "patch"] }])
 }
 
 fn certificate_rules() -> Value {
     json!([
         { "apiGroups": [""], "resources": ["secrets"], "verbs": ["create"] },
         { "apiGroups": [""], "resources": ["secrets"], "resourceNames": [CERTIFICATES_SECRET],
-          "verbs": ["get", "update"] },
+          "verbs": ["get", "list", "watch", "update"] },
     ])
 }
 

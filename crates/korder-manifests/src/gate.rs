@@ -42,7 +42,7 @@ impl PolicyApi {
 /// Long enough for a webhook under load, short enough for whoever waits for his pod.
 const TIMEOUT_SECONDS: u32 = 5;
 /// The annotation of a pod that a kubelet runs from a file; the API server only mirrors it.
-const MIRROR_POD: &str = "kubernetes.io/config.mirror";
+pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 
 /// The objects of the gate.
 pub(crate) fn gate(options: &Options) -> Vec<DynamicObject> {
@@ -52,22 +52,35 @@ pub(crate) fn gate(options: &Options) -> Vec<DynamicObject> {
     }
 }
 
-/// Name and CEL of what must hold for a pod to be gated.
-fn conditions() -> Value {
+/// CEL of what must hold for a pod to be gated.
+pub fn gate_conditions() -> Vec<String> {
+    conditions().into_iter().map(|(_, expression)| expression).collect()
+}
+
+fn conditions() -> [(&'static str, String); 3] {
     let claims = cel_list(&CLAIM_ANNOTATIONS);
-    json!([
-        { "name": "asks-for-a-ticket",
-          "expression": format!(
-              "has(object.metadata.annotations) && object.metadata.annotations.exists(key, key in {claims})"
-          ) },
-        { "name": "is-no-mirror-pod",
-          "expression": format!("!has(object.metadata.annotations) || !('{MIRROR_POD}' in object.metadata.annotations)") },
-        { "name": "is-no-guardian",
-          "expression": format!(
-              "!has(object.metadata.labels) || !('{LABEL_ROLE}' in object.metadata.labels) \
-               || object.metadata.labels['{LABEL_ROLE}'] != '{ROLE_GUARDIAN}'"
-          ) },
-    ])
+    [
+        (
+            "asks-for-a-ticket",
+            format!("has(object.metadata.annotations) && object.metadata.annotations.exists(key, key in {claims})"),
+        ),
+        (
+            "is-no-mirror-pod",
+            format!("!has(object.metadata.annotations) || !('{MIRROR_POD}' in object.metadata.annotations)"),
+        ),
+        (
+            "is-no-guardian",
+            format!(
+                "!has(object.metadata.labels) || !('{LABEL_ROLE}' in object.metadata.labels) \
+                 || object.metadata.labels['{LABEL_ROLE}'] != '{ROLE_GUARDIAN}'"
+            ),
+        ),
+    ]
+}
+
+fn match_conditions() -> Value {
+    let named = conditions().map(|(name, expression)| json!({ "name": name, "expression": expression }));
+    json!(named)
 }
 
 fn rules() -> Value {
@@ -88,7 +101,7 @@ fn policy(api: PolicyApi) -> Vec<DynamicObject> {
                 "failurePolicy": "Fail",
                 "reinvocationPolicy": "IfNeeded",
                 "matchConstraints": { "resourceRules": rules() },
-                "matchConditions": conditions(),
+                "matchConditions": match_conditions(),
                 "mutations": [
                     { "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": gated } },
                 ],
@@ -120,7 +133,7 @@ fn webhook(profile: &Profile) -> DynamicObject {
             "admissionReviewVersions": ["v1"],
             "clientConfig": server,
             "failurePolicy": "Fail",
-            "matchConditions": conditions(),
+            "matchConditions": match_conditions(),
             "matchPolicy": "Equivalent",
             "reinvocationPolicy": "IfNeeded",
             "rules": rules(),

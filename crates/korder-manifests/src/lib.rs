@@ -15,8 +15,9 @@ mod programs;
 mod roles;
 mod ticket_spec;
 
+pub use accounts::CERTIFICATES_SECRET;
 pub use crds::crds;
-pub use gate::{Gate, PolicyApi};
+pub use gate::{Gate, MIRROR_POD, PolicyApi, gate_conditions};
 pub use labels::{MANAGED_BY, OURS, PART_OF};
 pub use programs::{HOST_NODE, Profile, WEBHOOK_PORT};
 

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use kooper::{Clock, Controller as _, Stop, SystemClock};
 use korder_controllers::Config;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use crate::{health, logging};
+use crate::{health, logging, signals};
 
 /// How to run the controllers.
 #[derive(Debug, clap::Args)]
@@ -42,19 +41,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         biased;
         ended = &mut running => return ended.map_err(|error| anyhow!(error)).context("the controllers have failed"),
         failed = health::serve(health_address, move || caches.are_ready()) => return failed,
-        signal = stop_signal() => info!("stopping on {}", signal?),
+        signal = signals::stop() => info!("stopping on {}", signal?),
     }
     stopper.stop();
     running.await.map_err(|error| anyhow!(error)).context("the controllers did not stop well")
-}
-
-/// Waits for a signal to stop; its name.
-async fn stop_signal() -> anyhow::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        biased;
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
 }

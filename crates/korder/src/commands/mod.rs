@@ -8,6 +8,7 @@ mod status;
 mod uninstall;
 mod up;
 mod version;
+mod webhook;
 
 use clap::Subcommand;
 use cli::Printer;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Crds,
     /// Run the controllers, as the Deployment `korder-controller-manager` does
     Controller(controller::Arguments),
+    /// Run the admission webhook, as the Deployment `korder-webhook` does
+    Webhook(webhook::Arguments),
     /// Show what `korder up` has running
     Status(status::Arguments),
     /// Print the version
@@ -43,6 +46,7 @@ impl Command {
             Self::Uninstall(arguments) => uninstall::run(arguments, printer).await,
             Self::Crds => crds::run(printer),
             Self::Controller(arguments) => controller::run(arguments).await,
+            Self::Webhook(arguments) => webhook::run(arguments).await,
             Self::Status(arguments) => status::run(arguments, printer).await,
             Self::Version => version::run(printer),
         }
