@@ -1,0 +1,58 @@
+//! Plays korder's controllers in the simulator, and tells what was violated.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Printer, Progress};
+use korder_simulator::{crash_points, histories};
+
+/// Play korder's controllers in a simulated cluster, with faults
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    global: cli::GlobalArgs,
+    /// The first seed; every run is replayed by its own
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many random histories to play
+    #[arg(long, default_value_t = 100)]
+    histories: u64,
+    /// Play the random history of the seed only
+    #[arg(long)]
+    replay: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let printer = arguments.global.printer();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("KORDER_LOG"))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    cli::exit_code(run(&arguments, printer))
+}
+
+fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
+    let &Arguments { seed, histories, replay, .. } = arguments;
+    let mut violations = vec![];
+    if !replay {
+        let progress = Progress::start(printer, "killing the controllers before and after each write of two claims");
+        let report = crash_points::every_point(seed);
+        progress.finish(format!("{} writes, {} runs, {} crashes", report.writes, report.runs, report.crashes));
+        violations.extend(report.violations.into_iter().map(|what| format!("seed {seed}: {what}")));
+    }
+    let last = if replay { seed } else { seed + histories - 1 };
+    let progress = Progress::start(printer, format!("random histories of seeds {seed} to {last}"));
+    for seed in seed..=last {
+        progress.update(format!("seed {seed}"));
+        violations.extend(histories::play(seed).into_iter().map(|what| format!("seed {seed}: {what}")));
+    }
+    progress.finish(format!("{} histories", last - seed + 1));
+    for violation in &violations {
+        printer.result(violation)?;
+    }
+    anyhow::ensure!(violations.is_empty(), "{} violations; `--replay --seed SEED` plays one again", violations.len());
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! What must hold of every run, whatever went wrong in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kooper_sim::{Sim, Write};
+use korder_api::{Order, Ticket, TicketPhase, names};
+use korder_core::pod::Pod;
+use korder_core::{order, ticket};
+
+use crate::world::CONTROLLERS;
+
+/// How long before the end nothing may be written any more.
+const QUIET: SignedDuration = SignedDuration::from_secs(30);
+
+/// Judges the whole history and the end state; what was violated, in words.
+pub fn judge(sim: &Sim) -> Vec<String> {
+    let history = sim.history();
+    let mut violations = Owners::judge(&history);
+    violations.extend(thefts(&history));
+    violations.extend(restless(&history, sim.clock().now()));
+    violations.extend(leftovers(sim));
+    violations
+}
+
+/// No ticket ever has two owners, no pod two tickets.
+#[derive(Default)]
+struct Owners {
+    /// Ticket uid to pod uid.
+    owner: BTreeMap<String, String>,
+    violations: Vec<String>,
+}
+
+impl Owners {
+    fn judge(history: &[Arc<Write>]) -> Vec<String> {
+        let mut owners = Self::default();
+        for write in history.iter().filter(|write| write.is_of("tickets.core.korder.dev")) {
+            owners.observe(write);
+        }
+        owners.violations
+    }
+
+    fn observe(&mut self, write: &Write) {
+        let ticket = write.after.as_ref().and_then(|object| object.parse::<Ticket>().ok());
+        let claim = ticket.as_ref().and_then(Ticket::claim).map(|claim| claim.uid.clone());
+        let before = match claim.clone() {
+            Some(pod) => self.owner.insert(write.uid().to_owned(), pod),
+            None => self.owner.remove(write.uid()),
+        };
+        let Some(pod) = claim else { return };
+        let (revision, name) = (write.revision, &write.name);
+        if before.is_some_and(|before| before != pod) {
+            self.violations.push(format!("write {revision}: ticket `{name}` passed from one pod to another"));
+        }
+        if self.owner.values().filter(|owner| **owner == pod).count() > 1 {
+            self.violations.push(format!("write {revision}: the pod of ticket `{name}` has another ticket too"));
+        }
+    }
+}
+
+/// Every pod that was let go for a ticket is bound to that ticket's node.
+fn thefts(history: &[Arc<Write>]) -> Vec<String> {
+    let mut nodes: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut thefts = vec![];
+    for write in history {
+        let Some(after) = &write.after else { continue };
+        if write.is_of("tickets.core.korder.dev")
+            && let Ok(ticket) = after.parse::<Ticket>()
+        {
+            nodes.insert(write.name.clone(), ticket.status.and_then(|status| status.node_name));
+        }
+        let was_bound =
+            |write: &Write| write.before.as_ref().is_some_and(|pod| pod.value()["spec"]["nodeName"].is_string());
+        if !write.is_of("pods") || was_bound(write) {
+            continue;
+        }
+        let Ok(pod) = after.parse::<Pod>() else { continue };
+        let (Some(node), Some(ticket)) = (&pod.spec.node_name, pod.annotation(names::ANNOTATION_BOUND_TICKET)) else {
+            continue;
+        };
+        if nodes.get(ticket).and_then(Option::as_ref) != Some(node) {
+            thefts.push(format!(
+                "write {}: pod `{}` of ticket `{ticket}` came to node `{node}`",
+                write.revision, write.name
+            ));
+        }
+    }
+    thefts
+}
+
+/// The controllers write nothing more when all is settled.
+fn restless(history: &[Arc<Write>], end: Timestamp) -> Vec<String> {
+    let late = |write: &&Arc<Write>| {
+        write.time > end - QUIET && &*write.actor == CONTROLLERS && !write.is_of("events.events.k8s.io")
+    };
+    let tell = |write: &Arc<Write>| {
+        format!("write {}: still writing to {} `{}` at the end", write.revision, write.kind, write.name)
+    };
+    history.iter().filter(late).map(tell).collect()
+}
+
+fn all<K: serde::de::DeserializeOwned>(sim: &Sim, resource: &str) -> Vec<K> {
+    sim.objects(resource).iter().filter_map(|object| object.parse().ok()).collect()
+}
+
+/// In the end nothing is half done, too much, too little, or nobody's.
+fn leftovers(sim: &Sim) -> Vec<String> {
+    let orders: Vec<Order> = all(sim, "orders.core.korder.dev");
+    let tickets: Vec<Ticket> = all(sim, "tickets.core.korder.dev");
+    let pods: Vec<Pod> = all(sim, "pods");
+    let mut wrong = vec![];
+    for ticket in &tickets {
+        let name = ticket.metadata.name.as_deref().unwrap_or_default();
+        let guardian = pods.iter().find(|pod| ticket::is_guardian_of(pod, ticket));
+        let holder = ticket.claim().and_then(|claim| pods.iter().find(|pod| pod.uid() == claim.uid));
+        let fault = match ticket.phase() {
+            TicketPhase::Claimed => Some("is still being handed over"),
+            TicketPhase::Ready if !guardian.is_some_and(Pod::is_running) => Some("is ready and not held"),
+            TicketPhase::Pending if guardian.is_none() => Some("is pending and has no guardian"),
+            TicketPhase::Used if guardian.is_some() => Some("is used and still guarded"),
+            TicketPhase::Used if holder.is_none() => Some("is used by nobody"),
+            _ => None,
+        };
+        wrong.extend(fault.map(|fault| format!("ticket `{name}` {fault}")));
+    }
+    let uids: BTreeSet<&str> = tickets.iter().filter_map(|ticket| ticket.metadata.uid.as_deref()).collect();
+    for guardian in pods.iter().filter(|pod| pod.is_guardian()) {
+        let owners = guardian.metadata.owner_references.iter().flatten();
+        if !owners.into_iter().any(|owner| uids.contains(owner.uid.as_str())) {
+            wrong.push(format!("guardian `{}` is nobody's", guardian.name()));
+        }
+    }
+    for one in &orders {
+        let uid = one.metadata.uid.as_deref();
+        let own: Vec<&Ticket> = tickets.iter().filter(|ticket| ticket.order().map(|(_, uid)| uid) == uid).collect();
+        let plan = order::plan(one, &own, sim.clock().now());
+        let name = one.metadata.name.as_deref().unwrap_or_default();
+        if !plan.create.is_empty() || !plan.delete.is_empty() {
+            wrong.push(format!(
+                "order `{name}` lacks {} tickets and has {} too many",
+                plan.create.len(),
+                plan.delete.len()
+            ));
+        }
+        if plan.status.is_some() {
+            wrong.push(format!("the status of order `{name}` is not what is there"));
+        }
+    }
+    let ready = |pod: &Pod| {
+        tickets.iter().any(|ticket| {
+            let of = ticket.order().map(|(name, _)| name);
+            ticket.phase() == TicketPhase::Ready && pod.annotation(names::ANNOTATION_ORDER) == of
+        })
+    };
+    for pod in pods.iter().filter(|pod| pod.is_claimant() && pod.is_gated() && ready(pod)) {
+        wrong.push(format!("pod `{}` waits though a ticket of its order is ready", pod.name()));
+    }
+    wrong
+}
+
+/// The end state with what is random masked: how many tickets of each order are in which phase, and how many pods that
+/// asked are bound.
+pub fn summary(sim: &Sim) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for ticket in all::<Ticket>(sim, "tickets.core.korder.dev") {
+        let order = ticket.order().map(|(name, _)| name.to_owned()).unwrap_or_default();
+        *counts.entry(format!("order {order}: {}", ticket.phase().as_str())).or_default() += 1;
+    }
+    for pod in all::<Pod>(sim, "pods").iter().filter(|pod| pod.is_claimant()) {
+        let state = if pod.spec.node_name.is_some() { "bound" } else { "waiting" };
+        *counts.entry(format!("claimants {state}")).or_default() += 1;
+    }
+    counts
+}

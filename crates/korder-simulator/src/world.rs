@@ -1,0 +1,161 @@
+//! A simulated cluster with korder's controllers in it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, future};
+use kooper::{BoxError, Clock, Controller as _, Stop};
+use kooper_sim::actors::{KubeletOptions, SchedulerOptions};
+use kooper_sim::fault::{FaultPlan, Faults};
+use kooper_sim::{AdmissionRequest, Kind, Sim, Verb};
+use korder_api::{Order, Ticket, names};
+use korder_controllers::Config;
+use kube::CustomResourceExt as _;
+use serde_json::{Value, json};
+
+/// The name of the controllers' client in the history.
+pub const CONTROLLERS: &str = "korder";
+
+/// How long dead controllers take to be started anew.
+const RESTART: Duration = Duration::from_secs(2);
+
+/// A cluster in which everything runs that a scenario needs.
+pub struct World {
+    /// The cluster.
+    pub sim: Sim,
+    scheduler: BoxFuture<'static, Infallible>,
+    kubelet: BoxFuture<'static, Infallible>,
+    garbage: BoxFuture<'static, Infallible>,
+    controllers: BoxFuture<'static, Result<(), BoxError>>,
+    faults: Faults,
+    crashes: usize,
+}
+
+impl World {
+    /// A cluster whose controllers live through a plan of faults; after a crash they go on without any.
+    pub fn new(sim: Sim, plan: FaultPlan) -> Self {
+        for kind in [Kind::of::<Order>(), Kind::of::<Ticket>()] {
+            sim.register(kind.with_status());
+        }
+        let definitions = kube::core::ApiResource::erase::<Definition>(&());
+        // Without the subresource, so that the status can be given with the object.
+        sim.register(Kind::custom(definitions).cluster_scoped());
+        for definition in [json!(Order::crd()), json!(Ticket::crd())] {
+            define(&sim, definition);
+        }
+        sim.admit(gate);
+        let (controllers, faults) = controllers(&sim, plan);
+        Self {
+            scheduler: sim.scheduler(SchedulerOptions::default()).boxed(),
+            kubelet: sim.kubelet(KubeletOptions::default()).boxed(),
+            garbage: sim.garbage_collector().boxed(),
+            controllers,
+            faults,
+            crashes: 0,
+            sim,
+        }
+    }
+
+    /// Lets the cluster live while a future runs.
+    pub async fn during<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut future => return done,
+                never = &mut self.scheduler => match never {},
+                never = &mut self.kubelet => match never {},
+                never = &mut self.garbage => match never {},
+                ended = &mut self.controllers => {
+                    self.sim.fail(format!("the controllers ended by themselves: {ended:?}"));
+                    self.controllers = future::pending().boxed();
+                }
+                () = self.faults.crashed() => self.restart(FaultPlan::none(), RESTART),
+            }
+        }
+    }
+
+    /// Lets the cluster live for a time.
+    pub async fn run(&mut self, time: Duration) {
+        self.during(tokio::time::sleep(time)).await;
+    }
+
+    /// Lets the cluster live until a condition holds.
+    ///
+    /// # Panics
+    /// If it doesn't within five virtual minutes.
+    pub async fn until(&mut self, what: &str, holds: impl Fn(&Sim) -> bool) {
+        let sim = self.sim.clone();
+        self.during(async move { sim.wait_until(what, Duration::from_mins(5), holds).await }).await;
+    }
+
+    /// Kills the controllers, and starts others after a time, with faults of their own.
+    pub fn restart(&mut self, plan: FaultPlan, after: Duration) {
+        let (controllers, faults) = controllers(&self.sim, plan);
+        self.faults = faults;
+        self.crashes += 1;
+        self.controllers = async move {
+            tokio::time::sleep(after).await;
+            controllers.await
+        }
+        .boxed();
+    }
+
+    /// How many writes the present controllers have sent.
+    pub fn writes(&self) -> u64 {
+        self.faults.writes()
+    }
+
+    /// How often the controllers have died.
+    pub fn crashes(&self) -> usize {
+        self.crashes
+    }
+}
+
+/// What the definition of a kind is called.
+#[derive(kube::Resource, Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[resource(inherit = k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition)]
+struct Definition {
+    metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+}
+
+/// Registers a definition as established, as an API server does with one that it accepts.
+fn define(sim: &Sim, mut definition: Value) {
+    let condition = |type_: &str| json!({"type": type_, "status": "True", "reason": "Accepted", "message": ""});
+    definition["status"] = json!({
+        "conditions": [condition("NamesAccepted"), condition("Established")],
+        "acceptedNames": definition["spec"]["names"],
+        "storedVersions": [names::VERSION],
+    });
+    if let Err(status) = sim.create(definition) {
+        sim.fail(format!("a definition was refused: {status}"));
+    }
+}
+
+/// The gate at admission, as the policy and the webhook put it.
+#[expect(clippy::unnecessary_wraps, reason = "a rule of admission may refuse; this one never does")]
+fn gate(request: &AdmissionRequest<'_>, pod: &mut Value) -> Result<(), kooper_sim::Denial> {
+    let asks = |key: &&str| pod["metadata"]["annotations"][*key].is_string();
+    if request.verb == Verb::Create
+        && request.kind.api.kind == "Pod"
+        && names::CLAIM_ANNOTATIONS.iter().any(|key| asks(key))
+    {
+        pod["spec"]["schedulingGates"] = json!([{"name": names::GATE}]);
+    }
+    Ok(())
+}
+
+fn controllers(sim: &Sim, plan: FaultPlan) -> (BoxFuture<'static, Result<(), BoxError>>, Faults) {
+    let (client, faults) = sim.client_with(CONTROLLERS, plan);
+    let clock = sim.clock();
+    let clock: Arc<dyn Clock> = Arc::new(move || clock.now());
+    let operator = korder_controllers::controllers(&client, &Config::default(), &clock).operator;
+    let running = async move {
+        // Kept: without a stopper nothing could ever stop it, and a crash is a dropped future.
+        let (_stopper, stop) = Stop::pair();
+        Box::new(operator).run(stop).await
+    };
+    (running.boxed(), faults)
+}
