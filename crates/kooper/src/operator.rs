@@ -65,6 +65,24 @@ impl Operator {
         self
     }
 
+    /// Runs until `signal` comes, then stops in order: what most programs do.
+    ///
+    /// ```no_run
+    /// # async fn with(operator: kooper::Operator) -> Result<(), kooper::BoxError> {
+    /// operator.run_until(tokio::signal::ctrl_c()).await
+    /// # }
+    /// ```
+    pub async fn run_until(self, signal: impl Future) -> Result<(), BoxError> {
+        let (stopper, stop) = Stop::pair();
+        let mut run = Box::new(self).run(stop);
+        tokio::select! {
+            biased;
+            ended = &mut run => return ended,
+            _ = signal => stopper.stop(),
+        }
+        run.await
+    }
+
     /// Initializes all definitions, at the same time.
     ///
     /// [`run`](Controller::run) does so itself; this is for whoever wants nothing but that.

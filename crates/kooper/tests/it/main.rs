@@ -4,5 +4,6 @@
 mod cache;
 mod crd;
 mod events;
+mod examples;
 mod operator;
 mod support;

@@ -15,17 +15,17 @@ pub(crate) fn clock(sim: &Sim) -> Arc<dyn Clock> {
     Arc::new(move || -> Timestamp { clock.now() })
 }
 
-/// Runs an operator beside `scenario`, and stops it when that is done.
+/// Runs an operator beside `scenario`, and stops it when that is done. It must not end before, nor hang after.
 pub(crate) async fn beside(operator: Operator, scenario: impl Future<Output = ()>) -> Result<(), BoxError> {
-    let (stopper, stop) = Stop::pair();
-    let mut run = Box::new(operator).run(stop);
-    tokio::select! {
-        biased;
-        ended = &mut run => panic!("the operator ended by itself: {ended:?}"),
-        () = scenario => {}
-    }
-    stopper.stop();
-    timeout(Duration::from_mins(10), run).await.expect("the operator does not stop")
+    let mut done = false;
+    let scenario = async {
+        scenario.await;
+        done = true;
+    };
+    let ended = timeout(Duration::from_hours(24), operator.run_until(scenario)).await;
+    let ended = ended.expect("the operator does not stop");
+    assert!(done, "the operator ended by itself: {ended:?}");
+    ended
 }
 
 /// Runs an operator for some virtual time, then drops it, as a crash would.
