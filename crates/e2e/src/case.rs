@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use korder_api::{Order, Ticket};
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::core::NamespaceResourceScope;
@@ -25,6 +26,8 @@ use crate::{Environment, History, Kubectl};
 #[error("{0}")]
 pub struct Skipped(pub String);
 
+/// Label of what lies outside the namespace and is a test's own.
+const OF_CASE: &str = "e2e.korder.dev/case";
 /// How much of a test's name its namespace has; with what is added to it, the names of nodes must fit labels.
 const SLUG_LENGTH: usize = 40;
 
@@ -165,6 +168,20 @@ impl Case {
         Ok(names)
     }
 
+    /// Makes a priority class for this test alone, which is named after it: `NAMESPACE-NAME`.
+    pub async fn add_priority_class(&self, name: &str, value: i32) -> Result<String> {
+        let name = format!("{}-{name}", self.namespace);
+        let metadata = ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some([(OF_CASE.to_owned(), self.namespace.clone())].into()),
+            ..ObjectMeta::default()
+        };
+        let class = PriorityClass { metadata, value, ..PriorityClass::default() };
+        let made = Api::all(self.client()).create(&PostParams::default(), &class).await;
+        made.with_context(|| format!("cannot make the priority class `{name}`"))?;
+        Ok(name)
+    }
+
     fn nodes(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,6 +189,11 @@ impl Case {
     /// An order on the test's own nodes.
     pub fn order(&self, name: &str, replicas: i32, size: Size) -> Order {
         objects::order(name, replicas, size).on_nodes_of(&self.namespace)
+    }
+
+    /// A ticket of nobody's order on the test's own nodes.
+    pub fn ticket(&self, name: &str, size: Size) -> Ticket {
+        objects::ticket(name, size).on_nodes_of(&self.namespace)
     }
 
     /// A pod on the test's own nodes.
@@ -215,6 +237,9 @@ impl Case {
         self.tickets.until("the tickets are gone", |log| none(log.objects().count())).await?;
         self.pods.until("the pods are gone", |log| none(log.objects().count())).await?;
         self.environment.remove_namespace(&self.namespace).await?;
+        let classes: Api<PriorityClass> = Api::all(self.client());
+        let own = ListParams::default().labels(&format!("{OF_CASE}={}", self.namespace));
+        classes.delete_collection(&DeleteParams::default(), &own).await.context("cannot delete priority classes")?;
         let nodes: Api<Node> = Api::all(self.client());
         let names = std::mem::take(&mut *self.nodes());
         for name in names {

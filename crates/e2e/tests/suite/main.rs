@@ -4,9 +4,11 @@
 //! runs all; a part of a name after `--` runs those that have it, `-- --list` names them.
 
 mod examples;
+mod orders;
 mod pods;
 mod suite;
 mod theft;
+mod until;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let mut suite = Suite::new();
     examples::tests(&mut suite);
+    orders::tests(&mut suite);
     theft::tests(&mut suite);
     suite.run(&arguments)
 }
