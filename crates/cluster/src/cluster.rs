@@ -58,8 +58,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the control plane `binary`, or resumes it where it has run on this data directory
-    /// before. When this returns, pods can be created in the namespace `default`.
+    /// Starts the control plane `binary`, or resumes it where it has run on this data directory before. When this
+    /// returns, the API is served; [`Cluster::settle`] waits for what takes a moment longer.
     pub async fn start(binary: &Path, settings: Settings) -> Result<Self, Error> {
         let started = Timestamp::now();
         let (process, readiness) = Process::start(Start {
@@ -74,7 +74,6 @@ impl Cluster {
         let Readiness { server, kubelet_port } = readiness;
         let cluster = Self { process, client, server, settings, binary: binary.to_owned(), started, temporary: None };
         node::correct_kubelet_port(&cluster.client, kubelet_port).await?;
-        cluster.wait_service_account().await?;
         Ok(cluster)
     }
 
@@ -92,7 +91,7 @@ impl Cluster {
         let mut cluster = Self::start(&binary, settings).await?;
         cluster.temporary = Some(directory);
         cluster.ensure_nodes(nodes).await?;
-        cluster.wait_scheduler().await?;
+        cluster.settle().await?;
         Ok(cluster)
     }
 
@@ -118,17 +117,11 @@ impl Cluster {
         node::wait_ready(&self.client).await
     }
 
-    /// Waits until a scheduler of this run holds the lease: after a kill the old one runs out first,
-    /// in two seconds.
-    pub async fn wait_scheduler(&self) -> Result<(), Error> {
-        let leases: Api<Lease> = Api::namespaced(self.client(), "kube-system");
-        poll("a scheduler", async || {
-            let lease = leases.get_opt("kube-scheduler").await.map_err(Error::api("read the scheduler's lease"))?;
-            let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
-            let held = spec.holder_identity.is_some_and(|holder| !holder.is_empty());
-            Ok(held && spec.acquire_time.is_some_and(|time| time.0 >= self.started))
-        })
-        .await
+    /// Waits until the controllers and the scheduler work, so that a pod in the namespace `default` is admitted and
+    /// scheduled at once. After a kill that takes two seconds, in which the old scheduler's lease runs out.
+    pub async fn settle(&self) -> Result<(), Error> {
+        self.wait_service_account().await?;
+        self.wait_scheduler().await
     }
 
     /// Kills the scheduler with SIGKILL. Another one is started at once, and takes over when the
@@ -137,11 +130,12 @@ impl Cluster {
         self.process.kill_scheduler()
     }
 
-    /// Kills everything with SIGKILL and starts it again on the same state.
+    /// Kills everything with SIGKILL, starts it again on the same state, and waits until it has settled.
     pub async fn kill_and_resume(mut self) -> Result<Self, Error> {
         self.process.kill()?;
         let mut resumed = Self::start(&self.binary, self.settings.clone()).await?;
         resumed.temporary = self.temporary.take();
+        resumed.settle().await?;
         Ok(resumed)
     }
 
@@ -161,6 +155,18 @@ impl Cluster {
             }
             None => Ok(()),
         }
+    }
+
+    async fn wait_scheduler(&self) -> Result<(), Error> {
+        let leases: Api<Lease> = Api::namespaced(self.client(), "kube-system");
+        poll("a scheduler", async || {
+            let lease = leases.get_opt("kube-scheduler").await.map_err(Error::api("read the scheduler's lease"))?;
+            let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
+            let held = spec.holder_identity.is_some_and(|holder| !holder.is_empty());
+            // The lease of an earlier run tells nothing.
+            Ok(held && spec.acquire_time.is_some_and(|time| time.0 >= self.started))
+        })
+        .await
     }
 
     /// Without the account `default`, which a controller makes, every pod is refused.

@@ -23,7 +23,7 @@ const READY_TIMEOUT: Duration = Duration::from_mins(1);
 const READY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// The programs, by the name of their Deployment.
-const NAMES: [&str; 1] = [CONTROLLER_NAME];
+const NAMES: [&str; 2] = [CONTROLLER_NAME, WEBHOOK_NAME];
 
 /// korder's programs, kept running.
 #[derive(Debug)]

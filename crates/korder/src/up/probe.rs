@@ -12,17 +12,32 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// All that is read of an answer.
 const STATUS_LINE: &str = "HTTP/1.0 200";
 
-/// Whether the program that listens on `port` answers `/readyz` with 200 within a second.
-pub(crate) async fn is_ready(port: u16) -> bool {
-    let ask = async {
+/// What a program says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// `/readyz` gave 200.
+    Ready,
+    /// `/readyz` gave something else.
+    NotReady,
+    /// There was no answer within a second.
+    None,
+}
+
+/// Asks the program that listens on `port` whether it is ready.
+pub(crate) async fn ask(port: u16) -> Answer {
+    let exchange = async {
         let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
         stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
-        let mut answer = [0; STATUS_LINE.len()];
-        stream.read_exact(&mut answer).await?;
-        // The minor version of HTTP is the server's choice.
-        Ok::<_, io::Error>(answer.starts_with(b"HTTP/1.") && answer.ends_with(b" 200"))
+        let mut status = [0; STATUS_LINE.len()];
+        stream.read_exact(&mut status).await?;
+        io::Result::Ok(status)
     };
-    matches!(tokio::time::timeout(TIMEOUT, ask).await, Ok(Ok(true)))
+    match tokio::time::timeout(TIMEOUT, exchange).await {
+        // The minor version of HTTP is the server's choice.
+        Ok(Ok(status)) if status.starts_with(b"HTTP/1.") && status.ends_with(b" 200") => Answer::Ready,
+        Ok(Ok(_)) => Answer::NotReady,
+        Ok(Err(_)) | Err(_) => Answer::None,
+    }
 }
 
 /// A loopback port that is free now: `preferred` where it is.
@@ -54,10 +69,11 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_200_is_ready() {
-        assert!(is_ready(answering("HTTP/1.1 200 OK\r\n\r\n").await).await);
-        assert!(!is_ready(answering("HTTP/1.1 503 Service Unavailable\r\n\r\n").await).await);
-        assert!(!is_ready(answering("no http").await).await);
-        assert!(!is_ready(free_port(None).unwrap()).await, "nobody listens");
+        assert_eq!(ask(answering("HTTP/1.1 200 OK\r\n\r\n").await).await, Answer::Ready);
+        assert_eq!(ask(answering("HTTP/1.1 503 Service Unavailable\r\n\r\n").await).await, Answer::NotReady);
+        assert_eq!(ask(answering("no http at all").await).await, Answer::NotReady);
+        assert_eq!(ask(answering("").await).await, Answer::None);
+        assert_eq!(ask(free_port(None).unwrap()).await, Answer::None, "nobody listens");
     }
 
     #[test]

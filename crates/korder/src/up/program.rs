@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::log_file::LogFile;
-use super::probe;
+use super::probe::{self, Answer};
 
 /// How soon a program that ended is started again: ever later, unless it ran well for some time.
 const RESTART_MIN: Duration = Duration::from_millis(500);
@@ -23,6 +23,8 @@ const RESTART_FORGIVEN: Duration = Duration::from_mins(1);
 /// How often a program is asked whether it is ready: until it is, and from then on.
 const PROBE_STARTING: Duration = Duration::from_millis(50);
 const PROBE_RUNNING: Duration = Duration::from_secs(1);
+/// Questions in a row without an answer that make a ready program unready: within five seconds.
+const MAX_UNANSWERED: u32 = 2;
 /// What a program gets for an orderly stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// Lines on their way to the log; a program that writes more waits.
@@ -155,9 +157,17 @@ impl Supervisor {
 
     /// Asks again and again how the program does.
     async fn probe(&self, port: u16) {
+        let mut unanswered = 0;
         loop {
-            let ready = probe::is_ready(port).await;
-            self.health.send_if_modified(|health| std::mem::replace(&mut health.ready, ready) != ready);
+            let answer = probe::ask(port).await;
+            unanswered = if answer == Answer::None { unanswered + 1 } else { 0 };
+            let was_ready = self.health.borrow().ready;
+            // On a busy machine a good program may once be slow to answer.
+            let ready = answer == Answer::Ready || (was_ready && (1..MAX_UNANSWERED).contains(&unanswered));
+            if ready != was_ready {
+                self.note(format!("`{}` is {}", self.program.name, if ready { "ready" } else { "not ready" })).await;
+                self.health.send_modify(|health| health.ready = ready);
+            }
             tokio::time::sleep(if ready { PROBE_RUNNING } else { PROBE_STARTING }).await;
         }
     }

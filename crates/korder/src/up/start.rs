@@ -106,7 +106,10 @@ async fn install_and_run(
     progress: &Progress,
 ) -> anyhow::Result<(String, Programs)> {
     let client = cluster.client();
-    let nodes = async { cluster.ensure_nodes(&wish.nodes.templates()).await.map_err(hinted) };
+    let nodes = async {
+        cluster.ensure_nodes(&wish.nodes.templates()).await.map_err(hinted)?;
+        cluster.settle().await.map_err(hinted)
+    };
     let programs = async {
         let webhook_port = webhook_port(instance)?;
         let options = install::Options { profile: Profile::Host { webhook_port }, gate: None, dry_run: false };
