@@ -70,7 +70,8 @@ impl User {
         match rng.u8(0..20) {
             0..=3 => {
                 let policy = ["Never", "OnClaim", "Always"][rng.usize(0..3)];
-                let duration = ["5s", "30s", "1h"][rng.usize(0..3)];
+                // What always comes again would never be quiet if it did not last.
+                let duration = if policy == "Always" { "1h" } else { ["5s", "30s", "1h"][rng.usize(0..3)] };
                 if self.sim.object("orders.core.korder.dev", "default", name).is_none() {
                     create(&self.sim, order(name, rng.u32(0..5), policy, duration));
                 }

@@ -23,9 +23,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FORM")]
     gate: Option<GateForm>,
     /// Ask the cluster what would come of it, and change nothing
-    #[arg(long, conflicts_with = "output")]
+    #[arg(long)]
     dry_run: bool,
-    /// Print the manifests and ask no cluster; the gate is a webhook where `--gate` is not given
+    /// Print the manifests, ask no cluster and change none; the gate is a webhook where `--gate` is not given
     #[arg(long, value_name = "FORMAT")]
     output: Option<Output>,
 }
@@ -42,12 +42,7 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
     let Arguments { connection, image, gate, dry_run, output } = arguments;
     let profile = Profile::InCluster { image };
     if let Some(Output::Yaml) = output {
-        let gate = match gate {
-            Some(GateForm::Policy) => Gate::Policy(PolicyApi::V1),
-            Some(GateForm::Webhook) | None => Gate::Webhook,
-        };
-        let manifests = korder_manifests::manifests(&korder_manifests::Options { profile, gate });
-        return Ok(printer.result(yaml::documents(&manifests)?.trim_end())?);
+        return Ok(printer.result(manifests(profile, gate)?.trim_end())?);
     }
     let client = connection.client().await?;
     let progress = Progress::start(printer, "Installing korder");
@@ -79,4 +74,29 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
         printer.note(format_args!("note: {note}"));
     }
     Ok(())
+}
+
+/// The manifests as YAML, for a cluster of which nothing is known.
+fn manifests(profile: Profile, gate: Option<GateForm>) -> anyhow::Result<String> {
+    let gate = match gate {
+        Some(GateForm::Policy) => Gate::Policy(PolicyApi::V1),
+        Some(GateForm::Webhook) | None => Gate::Webhook,
+    };
+    yaml::documents(&korder_manifests::manifests(&korder_manifests::Options { profile, gate }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generated_files_are_fresh() {
+        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
+        let fresh = |file: &str, text: &str| {
+            let there = std::fs::read_to_string(format!("{deploy}/{file}")).unwrap_or_default();
+            assert!(there == text, "deploy/{file} is not what the sources say: run `make manifests`");
+        };
+        fresh("install.yaml", &manifests(Profile::InCluster { image: IMAGE.into() }, None).unwrap());
+        fresh("crds.yaml", &yaml::documents(&korder_manifests::crds()).unwrap());
+    }
 }

@@ -1,5 +1,6 @@
 //! The subcommands, a module each: its arguments and what it does.
 
+mod completion;
 mod controller;
 mod crds;
 mod down;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Webhook(webhook::Arguments),
     /// Show what `korder up` has running
     Status(status::Arguments),
+    /// Print the script by which a shell completes korder's commands
+    Completion(completion::Arguments),
     /// Print the version
     Version,
 }
@@ -48,6 +51,10 @@ impl Command {
             Self::Controller(arguments) => controller::run(arguments).await,
             Self::Webhook(arguments) => webhook::run(arguments).await,
             Self::Status(arguments) => status::run(arguments, printer).await,
+            Self::Completion(arguments) => {
+                completion::run(&arguments);
+                Ok(())
+            }
             Self::Version => version::run(printer),
         }
     }
