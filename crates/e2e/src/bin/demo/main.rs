@@ -1,0 +1,88 @@
+//! Tells what korder does, on a real Kubernetes that lives as long as the story: every step is shown as the commands
+//! that a user would type, and is held to what the API says. Exits with 0 only if every step was seen to hold.
+
+mod chapter;
+mod objects;
+mod order;
+mod show;
+mod stage;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, anyhow};
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use cli::Printer;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::chapter::Chapter;
+use crate::show::Show;
+use crate::stage::Stage;
+
+/// Tell what korder does, on a Kubernetes made for it
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(flatten)]
+    global: cli::GlobalArgs,
+    /// What to tell
+    #[arg(long, default_value = chapter::ALL, value_parser = PossibleValuesParser::new(chapter::names()))]
+    chapter: String,
+    /// Leave the cluster running, to look around in it
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let printer = arguments.global.printer();
+    cli::exit_code(run(&arguments, printer))
+}
+
+fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
+    // Before anything speaks TLS: with two providers linked and none chosen, rustls panics.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("a TLS provider was installed before `main` did it");
+    }
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
+    chapter::chosen(&arguments.chapter).try_for_each(|chapter| runtime.block_on(tell(chapter, arguments.keep, printer)))
+}
+
+/// Tells one chapter in a cluster of its own, which goes with it.
+async fn tell(chapter: &Chapter, keep: bool, printer: Printer) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let mut show = Show::new(printer);
+    show.title(chapter.name, chapter.title)?;
+    let stage = Stage::find(&mut show, printer).await?;
+    let told = tokio::select! {
+        biased;
+        told = perform(chapter, &stage, &mut show) => told,
+        interrupted = interruption() => interrupted.and_then(|signal| Err(anyhow!("interrupted by {signal}"))),
+    };
+    let closed = stage.close(&mut show, keep).await;
+    told.with_context(|| format!("chapter `{}` was not seen to hold", chapter.name))?;
+    closed?;
+    show.end(chapter.name, started.elapsed())?;
+    Ok(())
+}
+
+async fn perform(chapter: &Chapter, stage: &Stage, show: &mut Show) -> anyhow::Result<()> {
+    let cluster = stage.open(show, chapter.nodes).await?;
+    let told = (chapter.tell)(show, &cluster).await;
+    if told.is_err() {
+        show.aside("this does not hold; what is there instead:")?;
+        show.run("kubectl get orders.core.korder.dev,tickets,pods -A -o wide").await?;
+        show.run("kubectl logs -n korder-system deployment/korder-controller-manager --tail 30").await?;
+    }
+    told
+}
+
+/// Waits until somebody wants this program to end; the name of the signal.
+async fn interruption() -> anyhow::Result<&'static str> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    })
+}

@@ -1,0 +1,40 @@
+//! What becomes of a place that is given up without a hand-over.
+
+use anyhow::{Context as _, bail};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+
+use super::ORDER;
+use super::neighbours::{self, Waiting};
+use crate::objects::{NAMESPACE, Place, eventually, node_of, places};
+use crate::show::Show;
+use crate::stage::Cluster;
+
+/// Those who wait would have taken the place: a ticket that is deleted loses its place to one of them.
+pub(super) async fn free_a_place(
+    show: &mut Show,
+    Cluster { client, .. }: &Cluster,
+    place: Option<&Place>,
+    waiting: &Waiting,
+) -> anyhow::Result<()> {
+    let Place { ticket, node, .. } = place.context("the order has no second place")?;
+    show.step("The counter-proof: a place that is given up goes to those who wait")?;
+    show.run(&format!("kubectl delete tickets {ticket}")).await?;
+    let names = waiting.get(node).with_context(|| format!("nobody waits on `{node}`"))?;
+    let pods = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
+    let taker = eventually("a neighbour takes the place", async || {
+        for name in names {
+            if node_of(&pods.get(name).await?) == Some(node) {
+                return Ok(name);
+            }
+        }
+        bail!("all of {names:?} wait");
+    })
+    .await?;
+    neighbours::show_waiting(show).await?;
+    show.holds(format_args!("`{taker}` has taken the place of `{ticket}` on `{node}`"))?;
+    eventually("the order is ready again", async || places(client, ORDER).await).await?;
+    show.run("kubectl get tickets").await?;
+    show.holds("the order has made up for it elsewhere")?;
+    Ok(())
+}
