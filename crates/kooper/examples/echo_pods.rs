@@ -38,7 +38,7 @@ pub(crate) fn operator(client: &Client) -> Operator {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
-    tracing_subscriber::fmt::init();
+    tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).init();
     let client = Client::try_default().await?;
     operator(&client).run_until(tokio::signal::ctrl_c()).await
 }

@@ -54,24 +54,20 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Decides on the `attempt`th try of a key, after `conflicts` conflicts in a row.
-    pub(crate) fn next(
-        &self,
-        key: &impl Hash,
-        attempt: u32,
-        conflicts: u32,
-        result: &Result<Outcome, Failure>,
-    ) -> Next {
+    /// Decides on the `attempt`th try of a key, which was to be done `again` so often in a row.
+    pub(crate) fn next(&self, key: &impl Hash, attempt: u32, again: u32, result: &Result<Outcome, Failure>) -> Next {
         let backoff = self.backoff.delay(key, attempt);
         let stalled = Next::Stalled { wait: backoff, resync: self.resync };
+        let again = again.saturating_add(1);
         match result {
             Ok(Outcome::Done) => Next::Done,
             Ok(Outcome::After(wait)) => Next::After(*wait),
-            Err(Failure::Conflict(_)) => Next::Conflict(CONFLICT.delay(key, conflicts.saturating_add(1))),
+            Err(Failure::Conflict(_)) => Next::Again(CONFLICT.delay(key, again)),
+            Err(Failure::Unavailable(_)) => Next::Again(self.backoff.delay(key, again)),
+            Err(Failure::RetryAfter(wait, _)) => Next::Again((*wait).min(self.resync)),
             Err(Failure::Terminal(_)) => stalled,
-            Err(Failure::Retry(_) | Failure::RetryAfter(..)) if attempt >= self.max_attempts => stalled,
+            Err(Failure::Retry(_)) if attempt >= self.max_attempts => stalled,
             Err(Failure::Retry(_)) => Next::Retry(backoff),
-            Err(Failure::RetryAfter(wait, _)) => Next::Retry((*wait).min(self.resync)),
         }
     }
 }

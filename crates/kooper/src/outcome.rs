@@ -20,20 +20,28 @@ pub enum Outcome {
 
 /// How a reconcile failed, which decides when it is tried again.
 ///
-/// Every error becomes one by `?`. The chain of its sources is searched for a [`kube::Error`]: a
-/// conflict (409), and a JSON patch whose `test` did not hold, is a [`Conflict`](Self::Conflict); an
-/// answer that says how long to wait (429, 503) is a [`RetryAfter`](Self::RetryAfter); everything
-/// else is a [`Retry`](Self::Retry). It is deliberately not an [`Error`] itself, or that conversion
-/// could not exist.
+/// Every error becomes one by `?`. The chain of its sources is searched for a [`kube::Error`]:
+///
+/// | the error | becomes |
+/// | --- | --- |
+/// | 409, or a JSON patch whose `test` did not hold | [`Conflict`](Self::Conflict) |
+/// | an answer that says how long to wait (429, 503) | [`RetryAfter`](Self::RetryAfter) |
+/// | no answer; 429 and 5xx that say nothing of the kind | [`Unavailable`](Self::Unavailable) |
+/// | any other | [`Retry`](Self::Retry) |
+///
+/// It is deliberately not an [`Error`] itself, or that conversion could not exist.
 #[derive(Debug)]
 pub enum Failure {
-    /// Somebody else was faster. Tried again soon with fresh data; does not count as a failure.
+    /// Somebody else was faster. Tried again soon with fresh data. Does not count as a failure.
     Conflict(BoxError),
-    /// Tried again with growing delay.
-    Retry(BoxError),
-    /// Tried again after this time.
+    /// The server is in trouble, or out of reach. Tried again with growing delay. Does not count as a failure: nothing is
+    /// stalled because of an outage.
+    Unavailable(BoxError),
+    /// Tried again after this time. Does not count as a failure.
     RetryAfter(Duration, BoxError),
-    /// Trying again can't help until something changes. Looked at once in a while all the same.
+    /// Tried again with growing delay, until the key is stalled.
+    Retry(BoxError),
+    /// Trying again can't help until something changes: the key is stalled.
     Terminal(BoxError),
 }
 
@@ -45,21 +53,25 @@ impl Failure {
 
     /// Classifies as `?` does, for errors that are boxed already.
     pub fn of(error: BoxError) -> Self {
-        let api = find_api_error(error.as_ref());
-        match api {
-            Some(status) if patch::is_stale_status(status) => Self::Conflict(error),
-            Some(status) => match retry_after(status) {
+        match find_kube_error(error.as_ref()) {
+            Some(kube::Error::Api(status)) if patch::is_stale_status(status) => Self::Conflict(error),
+            Some(kube::Error::Api(status)) if status.code == 429 || status.code >= 500 => match retry_after(status) {
                 Some(wait) => Self::RetryAfter(wait, error),
-                None => Self::Retry(error),
+                None => Self::Unavailable(error),
             },
-            None => Self::Retry(error),
+            Some(kube::Error::Service(_) | kube::Error::HyperError(_)) => Self::Unavailable(error),
+            _ => Self::Retry(error),
         }
     }
 
     /// What went wrong.
     pub fn error(&self) -> &BoxError {
         match self {
-            Self::Conflict(error) | Self::Retry(error) | Self::RetryAfter(_, error) | Self::Terminal(error) => error,
+            Self::Conflict(error)
+            | Self::Unavailable(error)
+            | Self::RetryAfter(_, error)
+            | Self::Retry(error)
+            | Self::Terminal(error) => error,
         }
     }
 }
@@ -77,11 +89,11 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
-fn find_api_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a kube::core::Status> {
+fn find_kube_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a kube::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(kube::Error::Api(status)) = error.downcast_ref::<kube::Error>() {
-            return Some(status);
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         next = error.source();
     }
@@ -90,8 +102,7 @@ fn find_api_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a kube::core
 
 fn retry_after(status: &kube::core::Status) -> Option<Duration> {
     let seconds = status.details.as_ref()?.retry_after_seconds;
-    let asks = matches!(status.code, 429 | 503) && seconds > 0;
-    asks.then(|| Duration::from_secs(seconds.into()))
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 #[cfg(test)]

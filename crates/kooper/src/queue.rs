@@ -28,8 +28,8 @@ type Slot = (Instant, u64);
 struct Entry {
     /// Failures since the last success.
     attempts: u32,
-    /// Conflicts since the last run that ended otherwise.
-    conflicts: u32,
+    /// Runs in a row that were to be done again.
+    again: u32,
     /// Counts the events of this key.
     generation: u64,
     /// No event makes it due before.
@@ -51,8 +51,8 @@ pub struct Job<K> {
     pub key: K,
     /// Which try this is: 1, and one more for each failure since the last success.
     pub attempt: u32,
-    /// How many conflicts in a row came before it.
-    pub conflicts: u32,
+    /// How many runs in a row before it ended in [`Next::Again`].
+    pub again: u32,
 }
 
 /// What is to happen with a key that was reconciled.
@@ -62,8 +62,8 @@ pub enum Next {
     Done,
     /// It succeeded: run it again after this time, or at the next event.
     After(Duration),
-    /// It lost a race: run it again after this time. Not a failure.
-    Conflict(Duration),
+    /// It could not be done, through no fault of its own: run it again after this time, not earlier. Not a failure.
+    Again(Duration),
     /// It failed: run it again after this time, not earlier.
     Retry(Duration),
     /// It failed for good, as far as we can tell: run it again after `resync`; an event may bring
@@ -92,8 +92,7 @@ impl<K: Ord + Clone> Queue<K> {
     pub fn add(&mut self, key: K, now: Instant) {
         let Some(entry) = self.entries.get_mut(&key) else {
             let slot = self.enter(&key, now);
-            let entry =
-                Entry { attempts: 0, conflicts: 0, generation: 1, not_before: now, state: State::Waiting(slot) };
+            let entry = Entry { attempts: 0, again: 0, generation: 1, not_before: now, state: State::Waiting(slot) };
             self.entries.insert(key, entry);
             return;
         };
@@ -118,7 +117,7 @@ impl<K: Ord + Clone> Queue<K> {
         let key = first.remove();
         let entry = self.entries.get_mut(&key)?;
         entry.state = State::Running(entry.generation);
-        Some(Job { attempt: entry.attempts.saturating_add(1), conflicts: entry.conflicts, key })
+        Some(Job { attempt: entry.attempts.saturating_add(1), again: entry.again, key })
     }
 
     /// When the next key is due, if any waits.
@@ -135,9 +134,9 @@ impl<K: Ord + Clone> Queue<K> {
             return;
         };
         let changed = entry.generation != taken;
-        (entry.attempts, entry.conflicts) = match next {
+        (entry.attempts, entry.again) = match next {
             Next::Done | Next::After(_) => (0, 0),
-            Next::Conflict(_) => (entry.attempts, entry.conflicts.saturating_add(1)),
+            Next::Again(_) => (entry.attempts, entry.again.saturating_add(1)),
             Next::Retry(_) | Next::Stalled { .. } => (entry.attempts.saturating_add(1), 0),
         };
         let (wait, due) = match next {
@@ -147,7 +146,7 @@ impl<K: Ord + Clone> Queue<K> {
             }
             Next::Done => (Duration::ZERO, Duration::ZERO),
             Next::After(due) => (Duration::ZERO, due),
-            Next::Conflict(wait) | Next::Retry(wait) => (wait, wait),
+            Next::Again(wait) | Next::Retry(wait) => (wait, wait),
             Next::Stalled { wait, resync } => (wait, resync.max(wait)),
         };
         entry.not_before = later(now, wait);

@@ -28,19 +28,30 @@ fn next(attempt: u32, result: &Result<Outcome, Failure>) -> Next {
 fn each_end_has_its_consequence() {
     let wait = BACKOFF.delay(&"key", 1);
     let minute = Duration::from_mins(1);
-    assert_eq!(next(1, &Ok(Outcome::Done)), Next::Done);
-    assert_eq!(next(1, &Ok(Outcome::After(minute))), Next::After(minute));
-    assert_eq!(next(1, &Err(Failure::Retry("x".into()))), Next::Retry(wait));
-    assert_eq!(next(1, &Err(Failure::RetryAfter(minute, "x".into()))), Next::Retry(minute));
     let resync = Duration::from_mins(10);
-    assert_eq!(next(1, &Err(Failure::terminal("x"))), Next::Stalled { wait, resync });
-    assert!(matches!(next(9, &Err(Failure::Conflict("x".into()))), Next::Conflict(wait) if wait < minute));
+    let table = [
+        (Ok(Outcome::Done), Next::Done),
+        (Ok(Outcome::After(minute)), Next::After(minute)),
+        (Err(Failure::Retry("x".into())), Next::Retry(wait)),
+        (Err(Failure::RetryAfter(minute, "x".into())), Next::Again(minute)),
+        (Err(Failure::Unavailable("x".into())), Next::Again(wait)),
+        (Err(Failure::Conflict("x".into())), Next::Again(CONFLICT.delay(&"key", 1))),
+        (Err(Failure::terminal("x")), Next::Stalled { wait, resync }),
+    ];
+    for (result, expected) in table {
+        assert_eq!(next(1, &result), expected, "{result:?}");
+    }
 }
 
 #[test]
-fn at_the_cap_a_key_is_stalled_but_a_conflict_never_is() {
+fn at_the_cap_a_key_is_stalled_but_only_by_its_own_failures() {
     assert!(matches!(next(2, &Err(Failure::Retry("x".into()))), Next::Retry(_)));
     assert!(matches!(next(3, &Err(Failure::Retry("x".into()))), Next::Stalled { .. }));
-    assert!(matches!(next(3, &Err(Failure::RetryAfter(Duration::ZERO, "x".into()))), Next::Stalled { .. }));
-    assert!(matches!(next(3, &Err(Failure::Conflict("x".into()))), Next::Conflict(_)));
+    for not_its_own in [
+        Failure::RetryAfter(Duration::ZERO, "x".into()),
+        Failure::Unavailable("x".into()),
+        Failure::Conflict("x".into()),
+    ] {
+        assert!(matches!(next(3, &Err(not_its_own)), Next::Again(_)));
+    }
 }

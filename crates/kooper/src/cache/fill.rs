@@ -25,7 +25,7 @@ use crate::retriever::Object;
 use crate::stop::Stop;
 
 /// Each watch waits on its own: one that fails delays no other.
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(800), max: Duration::from_secs(30) };
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(800), max: Duration::from_secs(10) };
 
 /// Errors further apart than this are not counted together.
 const CALM: Duration = Duration::from_mins(2);
@@ -63,7 +63,7 @@ impl<K: Object> Cache<K> {
             match event {
                 Some(Ok(event)) => self.take(event),
                 Some(Err(error)) => {
-                    let wait = failures.next(&shared.kind, Instant::now());
+                    let wait = failures.next(&shared.kind, &error, Instant::now());
                     self.report(&error, wait);
                     tokio::select! {
                         biased;
@@ -77,8 +77,13 @@ impl<K: Object> Cache<K> {
     }
 
     fn report(&self, error: &watcher::Error, wait: Duration) {
+        let expired = is_expired(error);
         let error = chain(error).to_string();
-        warn!(kind = self.shared.kind, error, ?wait, "the watch failed and is tried again");
+        if expired {
+            info!(kind = self.shared.kind, error, ?wait, "the watch was left behind; everything is listed anew");
+        } else {
+            warn!(kind = self.shared.kind, error, ?wait, "the watch failed and is tried again");
+        }
         self.shared.readiness.set_error(error);
     }
 
@@ -149,10 +154,23 @@ struct Failures {
 }
 
 impl Failures {
-    fn next(&mut self, kind: &str, now: Instant) -> Duration {
+    fn next(&mut self, kind: &str, error: &watcher::Error, now: Instant) -> Duration {
+        if is_expired(error) {
+            return BACKOFF.delay(&kind, 1);
+        }
         let calm = self.last.is_some_and(|last| now.saturating_duration_since(last) > CALM);
         self.count = if calm { 1 } else { self.count.saturating_add(1) };
         self.last = Some(now);
         BACKOFF.delay(&kind, self.count)
+    }
+}
+
+/// Whether the server says that it has forgotten the version (410): normal after a restart, and cured by a list.
+fn is_expired(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchError(status) => status.code == 410,
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 410,
+        _ => false,
     }
 }

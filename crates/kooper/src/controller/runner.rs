@@ -119,7 +119,7 @@ impl<K: WorkKey, R: Reconciler<K>> Runner<K, R> {
     }
 
     async fn reconcile(&self, job: Job<K>) -> (K, Next) {
-        let Job { key, attempt, conflicts } = job;
+        let Job { key, attempt, again } = job;
         let span = info_span!("reconcile", controller = self.name, ?key, attempt);
         let cx = Context {
             attempt,
@@ -130,8 +130,8 @@ impl<K: WorkKey, R: Reconciler<K>> Runner<K, R> {
         };
         async move {
             let result = self.attempt(cx, key.clone()).await;
-            let next = self.limits.retry.next(&key, attempt, conflicts, &result);
-            log(&result, next, conflicts);
+            let next = self.limits.retry.next(&key, attempt, again, &result);
+            log(&result, next, again);
             (key, next)
         }
         .instrument(span)
@@ -160,20 +160,24 @@ async fn wait_until(due: Option<Instant>) {
     }
 }
 
-fn log(result: &Result<Outcome, Failure>, next: Next, conflicts: u32) {
+fn log(result: &Result<Outcome, Failure>, next: Next, again: u32) {
     let Err(failure) = result else {
         debug!(outcome = ?result, "reconciled");
         return;
     };
+    let conflict = matches!(failure, Failure::Conflict(_));
     match next {
         Next::Stalled { resync, .. } => {
-            error!(error = %failure, next_look = ?resync, "stalled: retried only now and then, or when something changes");
+            error!(error = %failure, next_look = ?resync, "stalled: looked at only now and then, or when something changes");
         }
+        Next::Again(wait) if conflict && again % MANY_CONFLICTS != MANY_CONFLICTS - 1 => {
+            debug!(error = %failure, retry_in = ?wait, "somebody else was faster");
+        }
+        Next::Again(wait) if conflict => {
+            warn!(error = %failure, retry_in = ?wait, conflicts = again + 1, "somebody else is always faster");
+        }
+        Next::Again(wait) => warn!(error = %failure, retry_in = ?wait, "the server can't be used"),
         Next::Retry(wait) => warn!(error = %failure, retry_in = ?wait, "the reconcile failed"),
-        Next::Conflict(wait) if conflicts % MANY_CONFLICTS == MANY_CONFLICTS - 1 => {
-            warn!(error = %failure, retry_in = ?wait, conflicts = conflicts + 1, "somebody else is always faster");
-        }
-        Next::Conflict(wait) => debug!(error = %failure, retry_in = ?wait, "somebody else was faster"),
         Next::Done | Next::After(_) => {}
     }
 }

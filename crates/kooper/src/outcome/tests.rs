@@ -27,8 +27,10 @@ fn answers_of_the_server_are_classified_however_deep_they_are_wrapped() {
     for code in [429, 503] {
         let busy = api(json!({"code": code, "details": {"retryAfterSeconds": 7}}));
         assert!(matches!(convert(busy), Failure::RetryAfter(wait, _) if wait == Duration::from_secs(7)));
-        assert!(matches!(convert(api(json!({"code": code}))), Failure::Retry(_)));
+        assert!(matches!(convert(api(json!({"code": code}))), Failure::Unavailable(_)));
     }
+    assert!(matches!(convert(api(json!({"code": 500}))), Failure::Unavailable(_)));
+    assert!(matches!(convert(kube::Error::Service("refused".into())), Failure::Unavailable(_)));
     assert!(matches!(convert(api(json!({"code": 404}))), Failure::Retry(_)));
     assert!(matches!(convert(std::fmt::Error), Failure::Retry(_)));
 }

@@ -101,7 +101,7 @@ fn an_event_does_not_pre_empt_backoff() {
 
 #[test]
 fn an_event_during_the_run_that_fails_does_not_pre_empt_backoff_either() {
-    for next in [Next::Retry(WAIT), Next::Conflict(WAIT), Next::Stalled { wait: WAIT, resync: RESYNC }] {
+    for next in [Next::Retry(WAIT), Next::Again(WAIT), Next::Stalled { wait: WAIT, resync: RESYNC }] {
         let mut bench = Bench::new();
         bench.add("a");
         assert!(bench.take().is_some());
@@ -139,17 +139,17 @@ fn attempts_count_failures_in_a_row_and_nothing_else() {
     bench.add("a");
     let zero = Duration::ZERO;
     let table = [
-        // what the run ends with; attempt and conflicts of the run
+        // what the run ends with; its attempt, and how often in a row it was to be done again
         (Next::Retry(zero), 1, 0),
-        (Next::Conflict(zero), 2, 0),
-        (Next::Conflict(zero), 2, 1),
+        (Next::Again(zero), 2, 0),
+        (Next::Again(zero), 2, 1),
         (Next::Stalled { wait: zero, resync: zero }, 2, 2),
         (Next::After(zero), 3, 0),
         (Next::Retry(zero), 1, 0),
         (Next::Done, 2, 0),
     ];
-    for (next, attempt, conflicts) in table {
-        assert_eq!(bench.run("a", next), Job { key: "a", attempt, conflicts });
+    for (next, attempt, again) in table {
+        assert_eq!(bench.run("a", next), Job { key: "a", attempt, again });
     }
     bench.add("a");
     bench.run("a", Next::Done);
@@ -185,7 +185,7 @@ fn next() -> impl Strategy<Value = Next> {
     prop_oneof![
         Just(Next::Done),
         millis.clone().prop_map(Next::After),
-        millis.clone().prop_map(Next::Conflict),
+        millis.clone().prop_map(Next::Again),
         millis.clone().prop_map(Next::Retry),
         (millis.clone(), millis).prop_map(|(wait, resync)| Next::Stalled { wait, resync }),
     ]
@@ -224,7 +224,7 @@ impl Model {
         }
         let wait = match next {
             Next::Done | Next::After(_) => Duration::ZERO,
-            Next::Conflict(wait) | Next::Retry(wait) | Next::Stalled { wait, .. } => wait,
+            Next::Again(wait) | Next::Retry(wait) | Next::Stalled { wait, .. } => wait,
         };
         self.gates.insert(key, now + wait);
     }

@@ -151,11 +151,10 @@ fn a_lost_answer_makes_no_second_event() {
 }
 
 #[test]
-fn what_cannot_be_written_is_dropped_and_counted() {
+fn what_is_refused_is_dropped_and_counted() {
     run(6, |sim| async move {
-        let down = Effect::Unavailable { retry_after: Duration::from_secs(1) };
         let until = When::Between { from: Duration::ZERO, until: Duration::from_mins(2) };
-        let plan = FaultPlan::none().with(Requests::writes(), until, down);
+        let plan = FaultPlan::none().with(Requests::writes(), until, Effect::Expired);
         let recorder = recorder(&sim, sim.client_with("events", plan).0);
         let scenario = async {
             recorder.publish(&shelf("a"), event("Never told."));
@@ -166,6 +165,23 @@ fn what_cannot_be_written_is_dropped_and_counted() {
         };
         with_sender(&recorder, scenario).await;
         assert_eq!(notes(&sim), ["Told."]);
+    });
+}
+
+#[test]
+fn an_outage_only_delays_events() {
+    run(8, |sim| async move {
+        let down = Effect::Unavailable { retry_after: Duration::from_secs(1) };
+        let until = When::Between { from: Duration::ZERO, until: Duration::from_mins(10) };
+        let plan = FaultPlan::none().with(Requests::writes(), until, down);
+        let recorder = recorder(&sim, sim.client_with("events", plan).0);
+        let scenario = async {
+            recorder.publish(&shelf("a"), event("Told late."));
+            sleep(Duration::from_mins(12)).await;
+        };
+        with_sender(&recorder, scenario).await;
+        assert_eq!(notes(&sim), ["Told late."]);
+        assert_eq!(recorder.dropped(), 0);
     });
 }
 

@@ -172,3 +172,22 @@ fn a_server_that_asks_for_patience_gets_it() {
         beside(operator(&sim, &client, &log), scenario).await.unwrap();
     });
 }
+
+#[test]
+fn an_outage_of_hours_stalls_nobody() {
+    run(9, |sim| async move {
+        with_shelves(&sim);
+        let hours = Duration::from_hours(3);
+        let outage = When::Between { from: Duration::ZERO, until: hours };
+        let down = Effect::Unavailable { retry_after: Duration::from_secs(10) };
+        let plan = FaultPlan::none().with(Requests::writes(), outage, down);
+        let (client, _) = sim.client_with("shelves", plan);
+        let scenario = async {
+            tokio::time::sleep(hours).await;
+            assert!(boxes(&sim).is_empty());
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            assert_eq!(boxes(&sim), ["a-0", "b-0", "b-1"]);
+        };
+        beside(operator(&sim, &client, &Log::default()), scenario).await.unwrap();
+    });
+}
