@@ -8,7 +8,7 @@ use korder_api::names::{CLAIM_ANNOTATIONS, GATE, LABEL_ROLE, ROLE_GUARDIAN, SYST
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::policy::cel_list;
+use crate::policy::{cel_list, rules};
 use crate::{GATE_NAME, GATE_PATH, Options, Profile, labels, object};
 
 /// The form that the gate takes.
@@ -83,8 +83,8 @@ fn match_conditions() -> Value {
     json!(named)
 }
 
-fn rules() -> Value {
-    json!([{ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"] }])
+fn new_pods() -> Value {
+    rules("", "v1", &["pods"], &["CREATE"])
 }
 
 /// Of type `ApplyConfiguration`: gates are merged by name, so that others' gates stay and ours is there once.
@@ -100,7 +100,7 @@ fn policy(api: PolicyApi) -> Vec<DynamicObject> {
             "spec": {
                 "failurePolicy": "Fail",
                 "reinvocationPolicy": "IfNeeded",
-                "matchConstraints": { "resourceRules": rules() },
+                "matchConstraints": { "resourceRules": new_pods() },
                 "matchConditions": match_conditions(),
                 "mutations": [
                     { "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": gated } },
@@ -136,7 +136,7 @@ fn webhook(profile: &Profile) -> DynamicObject {
             "matchConditions": match_conditions(),
             "matchPolicy": "Equivalent",
             "reinvocationPolicy": "IfNeeded",
-            "rules": rules(),
+            "rules": new_pods(),
             "sideEffects": "None",
             "timeoutSeconds": TIMEOUT_SECONDS,
         }],

@@ -7,9 +7,9 @@ use korder_api::names::{
     ANNOTATION_TICKET, ANNOTATION_TICKET_SELECTOR, ANNOTATION_TIMEOUT, GROUP, VERSION,
 };
 use kube::core::DynamicObject;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::policy::{Policy, Validation};
+use crate::policy::{Policy, Validation, rules};
 
 /// A field of a spec or an annotation, what of it is refused, and what to do instead.
 struct Line(&'static str, When, &'static str);
@@ -111,7 +111,7 @@ fn tickets() -> Policy {
 fn pods() -> Policy {
     Policy {
         name: "not-built-yet-pods.korder.dev",
-        rules: json!([{ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"] }]),
+        rules: rules("", "v1", &["pods"], &["CREATE"]),
         only_if: vec![("annotated", "has(object.metadata.annotations)".into())],
         variables: vec![],
         validations: POD_ANNOTATIONS.iter().map(Line::of_annotation).collect(),
@@ -119,7 +119,7 @@ fn pods() -> Policy {
 }
 
 fn ours(resources: &[&str], operations: &[&str]) -> Value {
-    json!([{ "apiGroups": [GROUP], "apiVersions": [VERSION], "resources": resources, "operations": operations }])
+    rules(GROUP, VERSION, resources, operations)
 }
 
 /// Objects stored by a korder that knew more must still be deletable: taking a finalizer off is an update.
@@ -161,6 +161,8 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::policy::tests::refusal;
 

@@ -5,9 +5,8 @@ use korder_api::names::{
     POD_ANNOTATIONS, SYSTEM_NAMESPACE,
 };
 use kube::core::DynamicObject;
-use serde_json::json;
 
-use crate::policy::{Policy, Validation, cel_agree, cel_list};
+use crate::policy::{Policy, Validation, cel_agree, cel_list, rules};
 
 /// The policy and its binding.
 pub(crate) fn policies() -> Vec<DynamicObject> {
@@ -27,8 +26,7 @@ fn policy() -> Policy {
     Policy {
         name: "pod-annotations.korder.dev",
         // `pods/status` too: its writes may change metadata.
-        rules: json!([{ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "pods/status"],
-                        "operations": ["CREATE", "UPDATE"] }]),
+        rules: rules("", "v1", &["pods", "pods/status"], &["CREATE", "UPDATE"]),
         only_if: vec![
             (
                 "has-keys-of-korder",
@@ -112,7 +110,7 @@ fn labels() -> Validation {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::policy::tests::refusal;

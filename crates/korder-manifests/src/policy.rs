@@ -39,17 +39,22 @@ impl Policy {
                 "reason": "Invalid",
             })
         });
+        let mut spec = json!({
+            "failurePolicy": "Fail",
+            "matchConstraints": { "resourceRules": self.rules },
+            "validations": validations.collect::<Vec<_>>(),
+        });
+        // The API server drops empty lists, and a manifest that has them never looks applied.
+        for (field, values) in [("matchConditions", &self.only_if), ("variables", &self.variables)] {
+            if !values.is_empty() {
+                spec[field] = values.iter().map(named).collect();
+            }
+        }
         let policy = json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingAdmissionPolicy",
             "metadata": { "name": self.name, "labels": labels::ours() },
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": { "resourceRules": self.rules },
-                "matchConditions": self.only_if.iter().map(named).collect::<Vec<_>>(),
-                "variables": self.variables.iter().map(named).collect::<Vec<_>>(),
-                "validations": validations.collect::<Vec<_>>(),
-            },
+            "spec": spec,
         });
         let binding = json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -59,6 +64,17 @@ impl Policy {
         });
         vec![object(policy), object(binding)]
     }
+}
+
+/// Which requests are looked at: those that do one of the operations to one of the resources.
+pub(crate) fn rules(group: &str, version: &str, resources: &[&str], operations: &[&str]) -> Value {
+    json!([{
+        "apiGroups": [group],
+        "apiVersions": [version],
+        "resources": resources,
+        "operations": operations,
+        "scope": "*",
+    }])
 }
 
 /// A CEL list of strings.

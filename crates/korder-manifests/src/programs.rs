@@ -33,7 +33,7 @@ struct Program {
     arguments: Vec<String>,
     ports: Value,
     replicas: u32,
-    strategy: Value,
+    strategy: Option<&'static str>,
 }
 
 /// The Deployments, and the Service of the webhook.
@@ -45,7 +45,7 @@ pub(crate) fn programs(profile: &Profile) -> Vec<DynamicObject> {
         ports: json!([{ "name": "health", "containerPort": HEALTH_PORT }]),
         replicas: 1,
         // Never two at a time: there is one writer of tickets.
-        strategy: json!({ "type": "Recreate" }),
+        strategy: Some("Recreate"),
     };
     let webhook = Program {
         name: WEBHOOK_NAME,
@@ -58,7 +58,7 @@ pub(crate) fn programs(profile: &Profile) -> Vec<DynamicObject> {
             Profile::InCluster { .. } => 2,
             Profile::Host { .. } => 1,
         },
-        strategy: json!({ "type": "RollingUpdate" }),
+        strategy: None,
     };
     vec![deployment(&controller, profile), service(), deployment(&webhook, profile)]
 }
@@ -98,22 +98,21 @@ fn deployment(program: &Program, profile: &Profile) -> DynamicObject {
             pod["containers"][0]["image"] = json!("korder");
         }
     }
-    object(json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata,
-        "spec": {
-            "replicas": program.replicas,
-            "strategy": program.strategy,
-            "selector": { "matchLabels": selector(program.name) },
-            "template": { "metadata": template, "spec": pod },
-        },
-    }))
+    let mut spec = json!({
+        "replicas": program.replicas,
+        "selector": { "matchLabels": selector(program.name) },
+        "template": { "metadata": template, "spec": pod },
+    });
+    if let Some(strategy) = program.strategy {
+        spec["strategy"] = json!({ "type": strategy });
+    }
+    object(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec }))
 }
 
 /// A pod that meets the `restricted` pod security standard.
 fn pod(program: &Program) -> Value {
-    let probe = |path: &str| json!({ "httpGet": { "path": path, "port": "health" }, "periodSeconds": 5 });
+    let probe =
+        |path: &str| json!({ "httpGet": { "path": path, "port": "health" }, "periodSeconds": 5, "timeoutSeconds": 3 });
     json!({
         "serviceAccountName": program.name,
         "automountServiceAccountToken": true,
@@ -126,6 +125,7 @@ fn pod(program: &Program) -> Value {
         "containers": [{
             "name": "korder",
             "args": program.arguments,
+            "env": [{ "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
             "ports": program.ports,
             "livenessProbe": probe("/healthz"),
             "readinessProbe": probe("/readyz"),

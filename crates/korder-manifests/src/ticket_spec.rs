@@ -4,9 +4,8 @@
 
 use korder_api::names::{GROUP, VERSION};
 use kube::core::DynamicObject;
-use serde_json::json;
 
-use crate::policy::{Policy, Validation, cel_agree};
+use crate::policy::{Policy, Validation, cel_agree, rules};
 
 /// The policy and its binding.
 pub(crate) fn policies() -> Vec<DynamicObject> {
@@ -16,8 +15,7 @@ pub(crate) fn policies() -> Vec<DynamicObject> {
 fn policy() -> Policy {
     Policy {
         name: "ticket-spec.korder.dev",
-        rules: json!([{ "apiGroups": [GROUP], "apiVersions": [VERSION], "resources": ["tickets"],
-                        "operations": ["UPDATE"] }]),
+        rules: rules(GROUP, VERSION, &["tickets"], &["UPDATE"]),
         only_if: vec![],
         variables: vec![
             // As maps: the API server checks the types of fields but not of keys.
@@ -43,7 +41,7 @@ fn policy() -> Policy {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::policy::tests::refusal;

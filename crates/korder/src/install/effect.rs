@@ -20,14 +20,21 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Time between two tries.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Waits until the policies refuse and, where the gate is one, gate.
-pub(super) async fn wait(client: &Client, gate: Gate) -> anyhow::Result<()> {
+/// How long the policies must be seen to have effect where another API server, or another form of the gate that was
+/// there before, may have answered: API servers read their policies anew each second.
+pub(super) const SETTLING: Duration = Duration::from_secs(3);
+
+/// Waits until the policies refuse and, where the gate is one, gate, and have done so for this long.
+pub(super) async fn wait(client: &Client, gate: Gate, settling: Duration) -> anyhow::Result<()> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
     let gated_by_policy = matches!(gate, Gate::Policy(_));
     let end = Instant::now() + DEADLINE;
+    let mut since = None;
     loop {
         let refused = refuses(&pods).await?;
-        if refused && (!gated_by_policy || gates(&pods).await?) {
+        let in_effect = refused && (!gated_by_policy || gates(&pods).await?);
+        since = if in_effect { since.or(Some(Instant::now())) } else { None };
+        if since.is_some_and(|since| since.elapsed() >= settling) {
             return Ok(());
         }
         if Instant::now() > end {

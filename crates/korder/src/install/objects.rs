@@ -35,6 +35,11 @@ pub(super) fn is_gate(object: &DynamicObject) -> bool {
     types(object).kind.starts_with("Mutating")
 }
 
+/// Whether this is the gate as a webhook.
+pub(super) fn is_gate_webhook(object: &DynamicObject) -> bool {
+    types(object).kind == "MutatingWebhookConfiguration"
+}
+
 /// Whether this defines a kind.
 pub(super) fn is_definition(object: &DynamicObject) -> bool {
     types(object).kind == "CustomResourceDefinition"
