@@ -63,7 +63,8 @@ pub enum ItemType {
 /// What makes a unit. Exactly one field is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.job), has(self.package), has(self.manifests)].filter(x, x).size() == 1")
+// `package` is a reserved word of CEL and must be escaped.
+#[x_kube(validation = Rule::new("[has(self.job), has(self.__package__), has(self.manifests)].filter(x, x).size() == 1")
     .message("an operation is exactly one of `job`, `package` and `manifests`"))]
 pub struct Operation {
     /// A job whose termination message is the result.
