@@ -191,3 +191,21 @@ fn an_outage_of_hours_stalls_nobody() {
         beside(operator(&sim, &client, &Log::default()), scenario).await.unwrap();
     });
 }
+
+#[test]
+fn a_closure_is_a_handler() {
+    run(10, |sim| async move {
+        with_shelves(&sim);
+        let shelves = Cache::builder(&Resources::<Shelf>::all(sim.client("shelves"))).build();
+        let log = Log::default();
+        let seen = Arc::clone(&log);
+        let controller = handle("closure", &shelves, move |cx: Context, shelf: Arc<Shelf>| {
+            seen.lock().unwrap().push(format!("{} {} {}", shelf.name_any(), shelf.spec.boxes, cx.now()));
+            std::future::ready(Ok(Outcome::Done))
+        });
+        let operator = Operator::new("test").cache(&shelves).controller(controller.clock(clock(&sim)).build());
+        beside(operator, settle()).await.unwrap();
+        let log = log.lock().unwrap();
+        assert!(log[0].starts_with("a 1 2026-01-01T00:00:00.0") && log[1].starts_with("b 2 "), "{log:?}");
+    });
+}
