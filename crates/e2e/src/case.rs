@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use futures::FutureExt as _;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
@@ -161,11 +162,18 @@ impl Case {
             made.with_context(|| format!("cannot make node `{name}`"))?;
             self.nodes().push(name.clone());
         }
-        let own = ListParams::default().labels(&format!("{}={}", objects::OWN_NODE, self.namespace));
-        let history = History::selected(api, own).await?;
-        let all = |log: &crate::Log<Node>| names.iter().all(|name| log.get(name).is_some_and(|node| is_ready(node)));
-        history.until("the nodes are ready", |log| all(log).then_some(())).await?;
+        for name in &names {
+            self.until_node(name, "is ready", is_ready).await?;
+        }
         Ok(names)
+    }
+
+    /// Waits until a node is as asked.
+    pub async fn until_node(&self, name: &str, what: &str, is: impl Fn(&Node) -> bool) -> Result<()> {
+        let selector = ListParams::default().fields(&format!("metadata.name={name}"));
+        let history: History<Node> = History::selected(Api::all(self.client()), selector).await?;
+        let found = |log: &crate::Log<Node>| log.get(name).filter(|node| is(node)).map(drop);
+        history.until(format!("node `{name}` {what}"), found).await
     }
 
     /// Makes a priority class for this test alone, which is named after it: `NAMESPACE-NAME`.
@@ -231,6 +239,9 @@ impl Case {
         let all = ListParams::default();
         self.api::<Order>().delete_collection(&now, &all).await.context("cannot delete the orders")?;
         self.api::<Ticket>().delete_collection(&now, &all).await.context("cannot delete the tickets")?;
+        // They would make new pods.
+        self.api::<Deployment>().delete_collection(&now, &all).await.context("cannot delete the Deployments")?;
+        self.api::<ReplicaSet>().delete_collection(&now, &all).await.context("cannot delete the ReplicaSets")?;
         // Before the namespace goes, which would leave them their grace periods.
         self.api::<Pod>().delete_collection(&now, &all).await.context("cannot delete the pods")?;
         let none = |count: usize| (count == 0).then_some(());

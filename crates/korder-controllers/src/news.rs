@@ -6,8 +6,16 @@ use korder_core::conditions::READY;
 use kube::Resource;
 
 /// Reasons that somebody should look at.
-const WARNINGS: [&str; 6] =
-    ["GuardianGone", "GuardianRefused", "Unschedulable", "WaitingForCapacity", "OrderNotFound", "NotSupportedYet"];
+const WARNINGS: [&str; 8] = [
+    "GuardianGone",
+    "GuardianRefused",
+    "Unschedulable",
+    "WaitingForCapacity",
+    "OrderNotFound",
+    "NoTicketFits",
+    "NotSupportedYet",
+    "PlaceLost",
+];
 
 /// Tells of a change of the `Ready` condition, if its reason has changed.
 pub(crate) fn of_transition<K>(recorder: &Recorder, object: &K, action: &str, before: &[Condition], after: &[Condition])

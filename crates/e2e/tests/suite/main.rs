@@ -3,9 +3,12 @@
 //! One cluster a run (that of `$KUBECONFIG`, or one that `korder up` starts), a namespace a test. `cargo test -p e2e`
 //! runs all; a part of a name after `--` runs those that have it, `-- --list` names them.
 
+mod claims;
 mod examples;
+mod gate;
 mod orders;
 mod pods;
+mod refused;
 mod suite;
 mod theft;
 mod until;
@@ -24,7 +27,10 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let mut suite = Suite::new();
     examples::tests(&mut suite);
+    claims::tests(&mut suite);
+    gate::tests(&mut suite);
     orders::tests(&mut suite);
+    refused::tests(&mut suite);
     theft::tests(&mut suite);
     suite.run(&arguments)
 }

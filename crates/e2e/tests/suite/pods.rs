@@ -1,5 +1,6 @@
 //! What tests ask of pods.
 
+use anyhow::Result;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use korder_api::names;
 
@@ -29,4 +30,11 @@ pub(crate) fn is_gated(pod: &Pod) -> bool {
 pub(crate) fn waits_for(pod: &Pod) -> Option<(&str, &str)> {
     let condition = condition(pod, names::CONDITION_TICKET_BOUND).filter(|condition| condition.status == "False")?;
     Some((condition.reason.as_deref().unwrap_or_default(), condition.message.as_deref().unwrap_or_default()))
+}
+
+/// A pod with a difference, given as a JSON merge patch.
+pub(crate) fn merged(pod: Pod, difference: &serde_json::Value) -> Result<Pod> {
+    let mut value = serde_json::to_value(pod)?;
+    json_patch::merge(&mut value, difference);
+    Ok(serde_json::from_value(value)?)
 }

@@ -47,7 +47,7 @@ impl Pressure {
     /// Makes no more; an error if making one has failed.
     pub(super) async fn stop(self) -> Result<()> {
         // Nobody listens where making one has failed, which is told next.
-        drop(self.stop.send(()));
+        self.stop.send(()).ok();
         self.newcomers.await.context("new pods stopped coming")?
     }
 }

@@ -1,0 +1,375 @@
+//! Which pods get a ticket, and what those are told that wait.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::objects::{self, Size};
+use e2e::{Case, Log};
+use futures::future::try_join_all;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use korder_api::order::RefreshPolicy;
+use korder_api::{Ticket, TicketPhase, names};
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::pods::{is_gated, merged, node_of, waits_for};
+use crate::suite::Suite;
+use crate::until::{event_tells, order_is_ready, order_says, pod_is_bound, pod_waits, ticket_is};
+
+const NODE: Size = Size { cpu: "8", memory: "16Gi" };
+const SIZE: Size = Size::SMALL;
+
+pub(crate) fn tests(suite: &mut Suite) {
+    suite.add(eight_tickets_serve_eight_of_sixty_four_pods);
+    suite.add(the_line_is_by_priority_then_age);
+    suite.add(a_pod_that_fits_no_ticket_waits_and_is_told_why);
+    suite.add(a_pod_that_can_not_be_judged_yet_waits_and_is_told_why);
+    suite.add(a_pod_waits_while_the_node_is_cordoned);
+    suite.add(a_pod_with_another_gate_claims_when_that_is_gone);
+    suite.add(a_pod_waits_for_an_order_that_does_not_exist_yet);
+    suite.add(an_order_serves_its_own_namespace_only);
+    suite.add(the_pods_of_a_deployment_claim);
+    suite.add(a_new_pod_of_the_same_name_has_its_own_claim);
+    suite.add(pods_that_come_and_go_leave_no_claim_behind);
+    suite.add(a_pod_that_the_scheduler_refuses_gives_its_ticket_back);
+    suite.add(the_least_waste_goes_first);
+}
+
+async fn eight_tickets_serve_eight_of_sixty_four_pods(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    let mut order = case.order("shelf", 8, SIZE);
+    order.spec.strategy = Some(objects::refreshed(RefreshPolicy::Never));
+    case.create(&order).await?;
+    order_is_ready(case, "shelf", 8).await?;
+    let pods: Vec<Pod> = (0..64).map(|number| case.claimant(&format!("app-{number}"), "shelf", SIZE)).collect();
+    try_join_all(pods.iter().map(|pod| case.create(pod))).await?;
+    let settled = |log: &Log<Pod>| {
+        let apps = || log.objects().filter(|pod| pod.name_any().starts_with("app-"));
+        let served = apps().filter(|pod| node_of(pod).is_some()).count();
+        let told = apps().filter(|pod| is_gated(pod) && waits_for(pod).is_some()).count();
+        (served == 8 && told == 56)
+            .then(|| apps().filter_map(|pod| waits_for(pod)).map(|(why, _)| why.to_owned()).collect())
+    };
+    let reasons: BTreeSet<String> = case.pods.until("8 pods run and 56 are told why they wait", settled).await?;
+    ensure!(reasons == BTreeSet::from(["NoTicketReady".to_owned()]), "the reasons are {reasons:?}");
+    let used = |log: &Log<Ticket>| {
+        let used = log.objects().filter(|ticket| ticket.phase() == TicketPhase::Used);
+        let holders: BTreeSet<_> = used.filter_map(|ticket| ticket.claim().map(|claim| claim.uid.clone())).collect();
+        (holders.len() == 8).then_some(())
+    };
+    case.tickets.until("8 tickets are used by 8 pods", used).await
+}
+
+async fn the_line_is_by_priority_then_age(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    let urgent = case.add_priority_class("urgent", 1000).await?;
+    for name in ["older", "younger", "urgent"] {
+        let mut pod = case.pod(name, SIZE);
+        pod.annotations_mut().insert(names::ANNOTATION_REQUIRED.to_owned(), "true".to_owned());
+        if name == "urgent" {
+            pod.spec.get_or_insert_default().priority_class_name = Some(urgent.clone());
+        }
+        case.create(&pod).await?;
+        // By then the clock of creation times, which has whole seconds, has moved on.
+        pod_waits(case, name, "NoTicketReady").await?;
+    }
+    for next in ["urgent", "older", "younger"] {
+        case.create(&case.ticket(next, SIZE)).await?;
+        let used = ticket_is(case, next, TicketPhase::Used).await?;
+        let holder = used.claim().map(|claim| claim.name.as_str());
+        ensure!(holder == Some(next), "the next ticket went to {holder:?} and not to `{next}`");
+    }
+    Ok(())
+}
+
+async fn a_pod_that_fits_no_ticket_waits_and_is_told_why(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    let lowly = case.add_priority_class("lowly", -10).await?;
+    case.create(&case.order("shelf", 1, SIZE)).await?;
+    order_is_ready(case, "shelf", 1).await?;
+    let resources = |amounts: Value| json!({"spec": {"containers": [{"name": "app", "image": "app", "resources": {"requests": amounts}}]}});
+    let table = [
+        ("cpu", resources(json!({"cpu": "501m", "memory": "1Gi"})), "cpu"),
+        ("memory", resources(json!({"cpu": "500m", "memory": "1025Mi"})), "memory"),
+        ("storage", resources(json!({"cpu": "500m", "ephemeral-storage": "1"})), "ephemeral-storage"),
+        (
+            "device",
+            json!({"spec": {"containers": [{"name": "app", "image": "app", "resources": {"limits": {"example.com/device": "1"}}}]}}),
+            "example.com/device",
+        ),
+        ("label", json!({"spec": {"nodeSelector": {"disk": "fast"}}}), "`disk=fast`"),
+        ("taint", json!({"spec": {"tolerations": null}}), objects::OWN_NODE),
+        ("priority", json!({"spec": {"priorityClassName": lowly}}), "-10"),
+        ("scheduler", json!({"spec": {"schedulerName": "another"}}), "`another`"),
+    ];
+    for (name, difference, _) in &table {
+        case.create(&merged(case.claimant(name, "shelf", SIZE), difference)?).await?;
+    }
+    for (name, _, told) in &table {
+        let message = pod_waits(case, name, "NoTicketFits").await?;
+        ensure!(message.contains(told) && message.contains("`shelf-1`"), "`{name}` is told: {message}");
+        event_tells(case, "Pod", name, "NoTicketFits").await?;
+    }
+    // The ticket is still there for one that fits.
+    case.create(&case.claimant("fits", "shelf", SIZE)).await?;
+    pod_is_bound(case, "fits").await?;
+    Ok(())
+}
+
+async fn a_pod_that_can_not_be_judged_yet_waits_and_is_told_why(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    case.create(&case.order("shelf", 1, SIZE)).await?;
+    order_is_ready(case, "shelf", 1).await?;
+    let nodes =
+        json!({"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}]});
+    let pods = json!([{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}}]);
+    let affinity = |kind: &str, rules: &Value| json!({"spec": {"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": rules}}}});
+    let spread = json!([{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+                         "labelSelector": {"matchLabels": {"app": "db"}}}]);
+    let table = [
+        ("node-affinity", affinity("nodeAffinity", &nodes), "node affinity"),
+        ("pod-affinity", affinity("podAffinity", &pods), "affinity to other pods"),
+        ("pod-anti-affinity", affinity("podAntiAffinity", &pods), "affinity to other pods"),
+        ("spread", json!({"spec": {"topologySpreadConstraints": spread}}), "topology spread"),
+        (
+            "host-port",
+            json!({"spec": {"containers": [{"name": "app", "image": "app", "ports": [{"containerPort": 80, "hostPort": 80}]}]}}),
+            "host port",
+        ),
+        (
+            "host-network",
+            json!({"spec": {"hostNetwork": true, "containers": [{"name": "app", "image": "app", "ports": [{"containerPort": 80}]}]}}),
+            "host port",
+        ),
+        (
+            "volume",
+            json!({"spec": {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}}),
+            "volume",
+        ),
+        (
+            "device",
+            json!({"spec": {"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}]}}),
+            "resource claim",
+        ),
+    ];
+    for (name, difference, _) in &table {
+        case.create(&merged(case.claimant(name, "shelf", SIZE), difference)?).await?;
+    }
+    for (name, _, told) in &table {
+        let message = pod_waits(case, name, "NotSupportedYet").await?;
+        ensure!(message.contains(told), "`{name}` is told: {message}");
+        event_tells(case, "Pod", name, "NotSupportedYet").await?;
+    }
+    Ok(())
+}
+
+async fn a_pod_waits_while_the_node_is_cordoned(case: &Case) -> Result<()> {
+    let node = case.add_nodes(1, NODE).await?.remove(0);
+    case.create(&case.order("shelf", 1, SIZE)).await?;
+    order_is_ready(case, "shelf", 1).await?;
+    case.kubectl().get(&["cordon", &node]).await?;
+    case.until_node(&node, "is tainted", |node| {
+        node.spec
+            .iter()
+            .flat_map(|spec| spec.taints.iter().flatten())
+            .any(|taint| taint.key.ends_with("/unschedulable"))
+    })
+    .await?;
+    case.create(&case.claimant("app", "shelf", SIZE)).await?;
+    let message = pod_waits(case, "app", "NoTicketFits").await?;
+    ensure!(message.contains("node.kubernetes.io/unschedulable"), "{message}");
+    case.kubectl().get(&["uncordon", &node]).await?;
+    pod_is_bound(case, "app").await?;
+    Ok(())
+}
+
+async fn a_pod_with_another_gate_claims_when_that_is_gone(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    case.create(&case.order("shelf", 1, SIZE)).await?;
+    order_is_ready(case, "shelf", 1).await?;
+    case.create(&objects::gated(case.claimant("app", "shelf", SIZE), "example.com/quota")).await?;
+    let message = pod_waits(case, "app", "OtherGate").await?;
+    ensure!(message.contains("`example.com/quota`"), "{message}");
+    ticket_is(case, "shelf-1", TicketPhase::Ready).await?;
+    // As its owner would: its own gate only.
+    let log = case.pods.log().get("app").cloned().context("no pod")?;
+    let gates = log.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref()).context("no gates")?;
+    let index = gates.iter().position(|gate| gate.name == "example.com/quota").context("the gate is gone")?;
+    let patch: json_patch::Patch =
+        serde_json::from_value(json!([{"op": "remove", "path": format!("/spec/schedulingGates/{index}")}]))?;
+    case.api::<Pod>().patch("app", &PatchParams::default(), &Patch::<()>::Json(patch)).await?;
+    pod_is_bound(case, "app").await?;
+    Ok(())
+}
+
+async fn a_pod_waits_for_an_order_that_does_not_exist_yet(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    case.create(&case.claimant("app", "shelf", SIZE)).await?;
+    let message = pod_waits(case, "app", "OrderNotFound").await?;
+    ensure!(message.contains("`shelf`") && message.contains(case.namespace()), "{message}");
+    let event = event_tells(case, "Pod", "app", "OrderNotFound").await?;
+    ensure!(event.type_.as_deref() == Some("Warning"), "the event is {:?}", event.type_);
+    case.create(&case.order("shelf", 1, SIZE)).await?;
+    pod_is_bound(case, "app").await?;
+    Ok(())
+}
+
+async fn an_order_serves_its_own_namespace_only(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    case.create(&case.order("shelf", 1, SIZE)).await?;
+    order_is_ready(case, "shelf", 1).await?;
+    let kubectl = case.environment().kubectl().in_namespace("default");
+    let name = format!("{}-stranger", case.namespace());
+    let stranger = case.claimant(&name, "shelf", SIZE);
+    kubectl.apply(&serde_saphyr::to_string(&stranger)?).await?;
+    let jsonpath = r#"-o=jsonpath={.status.conditions[?(@.type=="korder.dev/TicketBound")].reason}"#;
+    let waits = [
+        "wait",
+        &format!("pod/{name}"),
+        r#"--for=jsonpath={.status.conditions[?(@.type=="korder.dev/TicketBound")].reason}=OrderNotFound"#,
+        "--timeout=60s",
+    ];
+    let waited = kubectl.get(&waits).await;
+    let reason = kubectl.get(&["get", "pod", &name, jsonpath]).await;
+    kubectl.get(&["delete", "pod", &name, "--now"]).await?;
+    waited?;
+    ensure!(
+        reason? == "OrderNotFound",
+        "a pod of another namespace is not told that there is no such order in its own"
+    );
+    ticket_is(case, "shelf-1", TicketPhase::Ready).await?;
+    Ok(())
+}
+
+async fn the_pods_of_a_deployment_claim(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    case.create(&case.order("shelf", 2, SIZE)).await?;
+    order_is_ready(case, "shelf", 2).await?;
+    let pod = case.claimant("app", "shelf", SIZE);
+    let annotations = pod.metadata.annotations.clone();
+    let deployment: Deployment = serde_json::from_value(json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "app"},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": {"app": "app"}},
+            "template": {"metadata": {"labels": {"app": "app"}, "annotations": annotations}, "spec": pod.spec},
+        },
+    }))?;
+    case.create(&deployment).await?;
+    // Three pods for two tickets: the third gets the first refill.
+    let pods = three_with_tickets(case, &BTreeSet::new()).await?;
+    order_says(case, "shelf", "three tickets are used", |status| status.used == 3 && status.ready == 2).await?;
+    let victim = pods.first().context("no pod")?;
+    case.delete::<Pod>(&victim.0).await?;
+    let after = three_with_tickets(case, &pods).await?;
+    let new: Vec<_> = after.difference(&pods).collect();
+    ensure!(new.len() == 1 && new[0].1 != victim.1, "after `{}` was deleted there is {new:?}", victim.0);
+    order_says(case, "shelf", "three tickets are used again", |status| status.used == 3 && status.ready == 2).await?;
+    Ok(())
+}
+
+/// Three pods of the Deployment are bound with a ticket each, other ones than before; their names and tickets.
+async fn three_with_tickets(case: &Case, before: &BTreeSet<(String, String)>) -> Result<BTreeSet<(String, String)>> {
+    let bound = |log: &Log<Pod>| {
+        let apps = log.objects().filter(|pod| pod.labels().get("app").is_some() && node_of(pod).is_some());
+        let ticket = |pod: &Pod| pod.annotations().get(names::ANNOTATION_BOUND_TICKET).cloned();
+        let pods: BTreeSet<_> = apps.filter_map(|pod| Some((pod.name_any(), ticket(pod)?))).collect();
+        (pods.len() == 3 && pods != *before).then_some(pods)
+    };
+    case.pods.until("three pods of the Deployment have tickets", bound).await
+}
+
+async fn a_new_pod_of_the_same_name_has_its_own_claim(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    case.create(&case.claimant("app", "shelf", SIZE)).await?;
+    pod_waits(case, "app", "OrderNotFound").await?;
+    case.delete::<Pod>("app").await?;
+    let waiting = case.create(&case.claimant("app", "shelf", SIZE)).await?;
+    case.create(&case.order("shelf", 1, SIZE)).await?;
+    let bound = pod_is_bound(case, "app").await?;
+    ensure!(bound.uid() == waiting.uid(), "another pod `app` is bound");
+    let holder = |uid: Option<String>| {
+        let of = move |ticket: &Ticket| ticket.claim().map(|claim| claim.uid.clone()) == uid;
+        move |log: &Log<Ticket>| log.objects().find(|ticket| ticket.phase() == TicketPhase::Used && of(ticket)).cloned()
+    };
+    let first = case.tickets.until("the first pod has a ticket", holder(bound.uid())).await?;
+    case.delete::<Pod>("app").await?;
+    let second = case.create(&case.claimant("app", "shelf", SIZE)).await?;
+    let second = case.tickets.until("the second pod has a ticket", holder(second.uid())).await?;
+    ensure!(first.name_any() != second.name_any(), "both have `{}`", first.name_any());
+    let ended = |log: &Log<Ticket>| log.get(&first.name_any())?.status.as_ref()?.finish_time.as_ref().map(drop);
+    case.tickets.until("the ticket of the first has ended with it", ended).await
+}
+
+async fn pods_that_come_and_go_leave_no_claim_behind(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    case.create(&case.order("shelf", 4, SIZE)).await?;
+    order_is_ready(case, "shelf", 4).await?;
+    let fleeting = async |number: usize| {
+        let name = format!("app-{number}");
+        case.create(&case.claimant(&name, "shelf", SIZE)).await?;
+        // From gone at once to gone after a whole hand-over.
+        tokio::time::sleep(std::time::Duration::from_millis(u64::try_from(number)? * 5)).await;
+        case.delete::<Pod>(&name).await
+    };
+    try_join_all((0..40).map(fleeting)).await?;
+    let gone = |log: &Log<Pod>| log.objects().all(|pod| !pod.name_any().starts_with("app-")).then_some(());
+    case.pods.until("the pods are gone", gone).await?;
+    let settled = |log: &Log<Ticket>| {
+        let in_phase = |phase| log.objects().filter(|ticket| ticket.phase() == phase).count();
+        (in_phase(TicketPhase::Ready) == 4 && in_phase(TicketPhase::Claimed) == 0).then_some(())
+    };
+    case.tickets.until("four tickets are ready and none is claimed", settled).await?;
+    order_says(case, "shelf", "the order counts them", |status| {
+        (status.ready, status.claimed, status.used) == (4, 0, 0)
+    })
+    .await?;
+    Ok(())
+}
+
+async fn a_pod_that_the_scheduler_refuses_gives_its_ticket_back(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    // Who was there first wants no `rival` beside it: something that only the scheduler looks at.
+    let rules = json!([{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "rival"}}}]);
+    let jealous =
+        json!({"spec": {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": rules}}}});
+    case.create(&merged(case.pod("jealous", SIZE), &jealous)?).await?;
+    pod_is_bound(case, "jealous").await?;
+    case.create(&case.order("shelf", 1, SIZE)).await?;
+    order_is_ready(case, "shelf", 1).await?;
+    let rival = json!({"metadata": {"labels": {"app": "rival"}}});
+    case.create(&merged(case.claimant("app", "shelf", SIZE), &rival)?).await?;
+    event_tells(case, "Ticket", "shelf-1", "HandingOver").await?;
+    event_tells(case, "Ticket", "shelf-1", "GivenBack").await?;
+    let event = event_tells(case, "Pod", "app", "PlaceLost").await?;
+    ensure!(event.type_.as_deref() == Some("Warning"), "the event is {:?}", event.type_);
+    // The order had refilled, so that it has one too many for a while.
+    order_says(case, "shelf", "there is one ticket, and it is ready", |status| {
+        (status.replicas, status.ready, status.used) == (1, 1, 0)
+    })
+    .await?;
+    Ok(())
+}
+
+async fn the_least_waste_goes_first(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    for (name, size) in
+        [("large", Size { cpu: "2", memory: "4Gi" }), ("small", SIZE), ("medium", Size { cpu: "1", memory: "2Gi" })]
+    {
+        case.create(&case.ticket(name, size)).await?;
+        ticket_is(case, name, TicketPhase::Ready).await?;
+    }
+    for (pod, ticket) in [("first", "small"), ("second", "medium"), ("third", "large")] {
+        let mut claimant = case.pod(pod, SIZE);
+        claimant.annotations_mut().insert(names::ANNOTATION_REQUIRED.to_owned(), "true".to_owned());
+        case.create(&claimant).await?;
+        let bound = pod_is_bound(case, pod).await?;
+        let got = bound.annotations().get(names::ANNOTATION_BOUND_TICKET).map(String::as_str);
+        ensure!(got == Some(ticket), "pod `{pod}` got {got:?}, and `{ticket}` wastes least");
+    }
+    Ok(())
+}

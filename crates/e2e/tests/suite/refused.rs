@@ -1,0 +1,199 @@
+//! Bad input by kubectl: refused at once, naming field, value and what is allowed.
+
+use anyhow::{Result, ensure};
+use e2e::{Case, Kubectl};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::suite::Suite;
+
+/// Calls of `kubectl` at a time.
+const AT_A_TIME: usize = 4;
+
+pub(crate) fn tests(suite: &mut Suite) {
+    suite.add(values_that_make_no_sense);
+    suite.add(fields_that_are_unknown);
+    suite.add(fields_that_do_not_go_together);
+    suite.add(what_is_not_built_yet);
+    suite.add(annotations_and_labels_of_pods);
+    suite.add(changes_of_a_ticket);
+}
+
+/// An object that must be refused, and what the message must contain.
+type Row = (String, Vec<&'static str>);
+
+/// Applies each and looks at what kubectl complains of.
+async fn each_is_refused(kubectl: &Kubectl, rows: Vec<Row>) -> Result<()> {
+    let refused = async |(yaml, told): Row| {
+        let message = kubectl.refused(&yaml).await?;
+        let missing: Vec<_> = told.iter().filter(|part| !message.contains(*part)).collect();
+        ensure!(missing.is_empty(), "{missing:?} is missing in:\n{message}\nof:\n{yaml}");
+        Ok(())
+    };
+    stream::iter(rows).map(refused).buffer_unordered(AT_A_TIME).try_collect().await
+}
+
+/// An object of korder's with this spec, in flow style.
+fn object(kind: &str, name: &str, spec: &str) -> String {
+    format!("apiVersion: core.korder.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n")
+}
+
+/// An order with this spec.
+fn order(spec: &str) -> String {
+    object("Order", "bad", spec)
+}
+
+/// An order whose tickets have this spec.
+fn order_of(ticket: &str) -> String {
+    order(&format!("template: {{spec: {{{ticket}}}}}"))
+}
+
+/// An order that is right, but for what is added.
+fn right_but(addition: &str) -> String {
+    order(&format!("template: {{spec: {{duration: 24h, resources: {{requests: {{cpu: 500m}}}}}}}}, {addition}"))
+}
+
+/// An order whose ticket is right, but for what is added.
+fn right_ticket_but(addition: &str) -> String {
+    order_of(&format!("duration: 24h, resources: {{requests: {{cpu: 500m}}}}, {addition}"))
+}
+
+async fn values_that_make_no_sense(case: &Case) -> Result<()> {
+    let cpu = |amount: &str| order_of(&format!("duration: 24h, resources: {{requests: {{cpu: {amount}}}}}"));
+    let lasting = |duration: &str| order_of(&format!("duration: {duration}, resources: {{requests: {{cpu: 1}}}}"));
+    let quantity = "must be a non-negative quantity up to 9E, such as 500m, 2 or 1Gi";
+    let duration = "must be a duration above 0 and up to 87600h, such as 30m, 24h or 1h30m";
+    let (in_cpu, in_duration) = ("spec.template.spec.resources.requests[cpu]", "spec.template.spec.duration");
+    let long_name = right_but("").replace("name: bad", &format!("name: {}", "a".repeat(53)));
+    let rows = vec![
+        (right_but("replicas: -1"), vec!["spec.replicas", "-1", "greater than or equal to 0"]),
+        (right_but("replicas: lots"), vec!["spec.replicas", "must be of type integer"]),
+        (cpu("lots"), vec![in_cpu, "\"lots\"", quantity]),
+        (cpu("-1"), vec![in_cpu, "-1", quantity]),
+        (cpu("1.5 GB"), vec![in_cpu, "\"1.5 GB\"", quantity]),
+        (lasting("24 hours"), vec![in_duration, "\"24 hours\"", duration]),
+        (lasting("0s"), vec![in_duration, "\"0s\"", duration]),
+        (lasting("-1h"), vec![in_duration, "\"-1h\"", duration]),
+        (
+            right_but("strategy: {type: Sometimes}"),
+            vec!["spec.strategy.type", "\"Sometimes\"", "\"OneTime\", \"Scheduled\", \"Recurring\""],
+        ),
+        (
+            right_but("strategy: {refreshPolicy: Often}"),
+            vec!["spec.strategy.refreshPolicy", "\"Often\"", "\"Never\", \"OnClaim\", \"Always\""],
+        ),
+        (
+            right_ticket_but("priorityClassName: system-node-critical"),
+            vec!["spec.template.spec.priorityClassName", "\"system-node-critical\"", "can't be reserved for"],
+        ),
+        (long_name, vec!["at most 52 characters"]),
+    ];
+    each_is_refused(&case.kubectl(), rows).await
+}
+
+async fn fields_that_are_unknown(case: &Case) -> Result<()> {
+    let rows = vec![
+        (right_but("replica: 1"), vec!["unknown field \"spec.replica\""]),
+        (
+            order_of("duration: 24h, resources: {requets: {cpu: 1}}"),
+            vec!["unknown field \"spec.template.spec.resources.requets\""],
+        ),
+    ];
+    each_is_refused(&case.kubectl(), rows).await
+}
+
+async fn fields_that_do_not_go_together(case: &Case) -> Result<()> {
+    let scheduled = "schedule is required for Scheduled and Recurring, and refused for OneTime";
+    let of_requests = "belong to an order with item or inventoryRef";
+    let labelled =
+        "template: {metadata: {labels: {korder.dev/order: x}}, spec: {duration: 1h, resources: {requests: {cpu: 1}}}}";
+    let rows = vec![
+        (order("replicas: 1"), vec!["spec", "exactly one of template, item and inventoryRef must be set"]),
+        (right_but("strategy: {type: Scheduled}"), vec!["spec.strategy", scheduled]),
+        (right_but("strategy: {schedule: '0 2 * * *'}"), vec!["spec.strategy", scheduled]),
+        (right_but("daemonSet: true, replicas: 2"), vec!["spec", "replicas can't be set with daemonSet"]),
+        (right_but("holdFor: 1h"), vec!["spec", "holdFor", of_requests]),
+        (order_of("duration: 24h, resources: {}"), vec!["resources", "must name at least one resource"]),
+        (order_of("resources: {requests: {cpu: 1}}"), vec!["exactly one of duration and window must be set"]),
+        (order(labelled), vec!["spec.template.metadata.labels", "labels under korder.dev/ are korder's own"]),
+    ];
+    each_is_refused(&case.kubectl(), rows).await
+}
+
+async fn what_is_not_built_yet(case: &Case) -> Result<()> {
+    let tickets = [
+        ("disruption: Pinned", "disruption: Pinned", "use Movable"),
+        ("acquire: Preempt", "acquire: Preempt", "use Wait"),
+        ("lifecycle: {onExpiry: Evict}", "lifecycle.onExpiry: Evict", "use Keep"),
+        ("lifecycle: {reuse: OnDelete}", "lifecycle.reuse: OnDelete", "use Never"),
+    ];
+    let orders = [
+        ("daemonSet: true", "daemonSet: true", "leave it out and give replicas"),
+        ("strategy: {type: Scheduled, schedule: '0 2 * * *'}", "strategy.type: Scheduled", "use OneTime"),
+        ("strategy: {type: Recurring, schedule: '0 2 * * *'}", "strategy.type: Recurring", "use OneTime"),
+        ("allowedNamespaces: {from: All}", "allowedNamespaces.from: All", "use Same"),
+    ];
+    let mut rows = Vec::new();
+    for (addition, named, instead) in tickets {
+        let spec = format!("duration: 1h, resources: {{requests: {{cpu: 1}}}}, {addition}");
+        let alone = object("Ticket", "bad", &spec);
+        rows.push((alone, vec!["`spec.", named, "is not built yet", instead]));
+        rows.push((right_ticket_but(addition), vec!["`spec.template.spec.", named, "is not built yet", instead]));
+    }
+    for (addition, named, instead) in orders {
+        rows.push((right_but(addition), vec!["`spec.", named, "is not built yet", instead]));
+    }
+    let window = order_of("window: {startTime: '2030-01-01T00:00:00Z', duration: 1h}, resources: {requests: {cpu: 1}}");
+    rows.push((window, vec!["`spec.template.spec.window` is not built yet; use duration"]));
+    let item = "{operation: {package: {name: town, version: 1.0.0}}}";
+    rows.push((order(&format!("item: {item}")), vec!["`spec.item` is not built yet; use spec.template"]));
+    rows.push((order("inventoryRef: {name: shelf}"), vec!["`spec.inventoryRef` is not built yet; use spec.template"]));
+    let kinds = [
+        ("Quota", "scope: {type: Cluster}, hard: {orders: '10'}".to_owned()),
+        ("Inventory", format!("replicas: 1, item: {item}")),
+        ("Stock", format!("inventoryName: shelf, sku: v1-0, item: {item}")),
+    ];
+    for (kind, spec) in kinds {
+        let object = object(kind, "bad", &spec);
+        rows.push((object, vec!["kind `", kind, "` is not built yet"]));
+    }
+    each_is_refused(&case.kubectl(), rows).await
+}
+
+async fn annotations_and_labels_of_pods(case: &Case) -> Result<()> {
+    let pod = |metadata: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: bad, {metadata}}}\n\
+             spec: {{containers: [{{name: app, image: nginx}}]}}\n"
+        )
+    };
+    let table = [
+        ("required: 'false'", "annotation `korder.dev/required: false` is not built yet; use true"),
+        ("order: team-a/shelf", "annotation `korder.dev/order: team-a/shelf` is not built yet"),
+        ("ticket: shelf-1", "annotation `korder.dev/ticket` is not built yet"),
+        ("ticket-selector: a=b", "annotation `korder.dev/ticket-selector` is not built yet"),
+        ("group: g", "annotation `korder.dev/group` is not built yet"),
+        ("group-size: '3'", "annotation `korder.dev/group-size` is not built yet"),
+        ("timeout: 5m", "annotation `korder.dev/timeout` is not built yet"),
+        ("on-timeout: Fail", "annotation `korder.dev/on-timeout` is not built yet"),
+        ("required: 'yes'", "annotation `korder.dev/required: yes` is refused: it must be \"true\" or \"false\""),
+        ("order: My Order", "annotation `korder.dev/order: My Order` is refused: it must be the name of an order"),
+        (
+            "requierd: 'true'",
+            "annotation `korder.dev/requierd` is unknown; known are korder.dev/required, korder.dev/order",
+        ),
+        ("bound-ticket: shelf-1", "annotation `korder.dev/bound-ticket` is korder's own"),
+    ];
+    let annotated = |(annotation, told)| (pod(&format!("annotations: {{korder.dev/{annotation}}}")), vec![told]);
+    let mut rows: Vec<Row> = table.into_iter().map(annotated).collect();
+    rows.push((pod("labels: {korder.dev/role: guardian}"), vec!["label `korder.dev/role` is korder's own"]));
+    each_is_refused(&case.kubectl(), rows).await
+}
+
+async fn changes_of_a_ticket(case: &Case) -> Result<()> {
+    let kubectl = case.kubectl();
+    let ticket = |spec: &str| object("Ticket", "single", &format!("resources: {{requests: {{cpu: 1m}}}}, {spec}"));
+    kubectl.apply(&ticket("duration: 1h")).await?;
+    kubectl.apply(&ticket("duration: 1h, lifecycle: {cleanupPolicy: Retain}")).await?;
+    let told = "`spec.duration` can't be changed: of a ticket only `spec.lifecycle` can";
+    each_is_refused(&kubectl, vec![(ticket("duration: 2h"), vec![told])]).await
+}
