@@ -13,6 +13,7 @@ use kube::runtime::wait::{await_condition, conditions::is_crd_established};
 use kube::{Api, Client, ResourceExt};
 
 use super::objects::{api_of, identity, is_definition, is_gate, is_namespace, shown};
+use super::told::Told as _;
 use super::{Change, FIELD_MANAGER, What};
 
 /// How long the API server may take to serve a new kind.
@@ -49,13 +50,13 @@ async fn apply_one(
     let before = match listed {
         Some(listed) => Some(listed),
         // Kinds and the namespace are not among what was listed.
-        None => api.get_opt(&name).await.map_err(|error| refused(object, error))?,
+        None => api.get_opt(&name).await.told(|| format!("read `{}`", shown(object)))?,
     };
     let params = PatchParams { dry_run, ..PatchParams::apply(FIELD_MANAGER).force() };
     let what = match api.patch(&name, &params, &Patch::Apply(object)).await {
         Ok(after) => before.map_or(What::Created, |before| what(before, after)),
         Err(kube::Error::Api(status)) if dry_run && status.code == 404 && in_new_namespace(object) => What::Created,
-        Err(error) => return Err(refused(object, error)),
+        Err(error) => return Err(error).told(|| format!("apply `{}`", shown(object))),
     };
     Ok(Change { object: shown(object), what })
 }
@@ -79,17 +80,6 @@ fn content(mut object: DynamicObject) -> DynamicObject {
 /// A dry run makes no namespace, so that nothing can be tried in it.
 fn in_new_namespace(object: &DynamicObject) -> bool {
     object.namespace().as_deref() == Some(SYSTEM_NAMESPACE)
-}
-
-fn refused(object: &DynamicObject, error: kube::Error) -> anyhow::Error {
-    let context = format!("cannot apply `{}`", shown(object));
-    match error {
-        kube::Error::Api(status) if status.code == 403 => anyhow!(Hinted::new(
-            anyhow!(kube::Error::Api(status)).context(context),
-            "installing needs the rights of a cluster administrator; see `kubectl auth whoami`"
-        )),
-        error => anyhow!(error).context(context),
-    }
 }
 
 /// Waits until objects of our kinds can be made.
@@ -135,6 +125,6 @@ pub(super) async fn delete(client: &Client, object: &DynamicObject, dry_run: boo
     match api_of(client, object).delete(&object.name_any(), &params).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(anyhow!(error).context(format!("cannot delete `{}`", shown(object)))),
+        Err(error) => Err(error).told(|| format!("delete `{}`", shown(object))),
     }
 }

@@ -8,6 +8,8 @@ use kube::api::PostParams;
 use kube::config::{AuthInfo, Context, Kubeconfig, NamedAuthInfo, NamedContext};
 use kube::{Api, Client};
 
+use super::told::Told as _;
+
 /// How long a token is asked for: longer than anybody leaves an embedded cluster running.
 const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
 
@@ -27,7 +29,7 @@ pub(crate) async fn service_account_kubeconfig(
     let token = accounts
         .create_token_request(name, &PostParams::default(), &request)
         .await
-        .with_context(|| format!("cannot get a token for the service account `{name}`"))?
+        .told(|| format!("get a token for the service account `{name}`"))?
         .status
         .with_context(|| format!("the cluster gave no token for the service account `{name}`"))?
         .token;

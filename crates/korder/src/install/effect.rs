@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use cli::Hinted;
 use k8s_openapi::api::core::v1::Pod;
 use korder_api::names::{ANNOTATION_REQUIRED, CONTROLLER_NAME, GATE, SYSTEM_NAMESPACE};
@@ -19,35 +19,43 @@ use tokio::time::{Instant, sleep};
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Time between two tries.
 const INTERVAL: Duration = Duration::from_millis(50);
-
-/// How long the policies must be seen to have effect where another API server, or another form of the gate that was
-/// there before, may have answered: API servers read their policies anew each second.
+/// How long policies must be seen to have effect where somebody else may have answered: another API server, or another
+/// form of the gate that was there before. API servers read their policies anew each second.
 pub(super) const SETTLING: Duration = Duration::from_secs(3);
 
+/// What a try says.
+#[derive(Debug)]
+enum Answer {
+    /// The policy has effect.
+    Yes,
+    /// It has none.
+    No,
+    /// Somebody else, such as another webhook, refused the pod before the policy could: for this reason.
+    Untold(String),
+}
+
 /// Waits until the policies refuse and, where the gate is one, gate, and have done so for this long.
-pub(super) async fn wait(client: &Client, gate: Gate, settling: Duration) -> anyhow::Result<()> {
+///
+/// Where it can't be seen, waits as long as it takes at most, and returns why it can't.
+pub(super) async fn wait(client: &Client, gate: Gate, settling: Duration) -> anyhow::Result<Option<String>> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
-    let gated_by_policy = matches!(gate, Gate::Policy(_));
     let end = Instant::now() + DEADLINE;
     let mut since = None;
     loop {
-        let refused = refuses(&pods).await?;
-        let in_effect = refused && (!gated_by_policy || gates(&pods).await?);
-        since = if in_effect { since.or(Some(Instant::now())) } else { None };
+        let (missing, untold) = match (refuses(&pods).await, gates(&pods, gate).await) {
+            (Answer::No, _) => (Some("wrong annotations are not refused"), None),
+            (_, Answer::No) => (Some("pods that ask for a ticket are not gated"), None),
+            (Answer::Untold(reason), _) | (_, Answer::Untold(reason)) => (None, Some(reason)),
+            (Answer::Yes, Answer::Yes) => (None, None),
+        };
+        since = if missing.is_none() { since.or(Some(Instant::now())) } else { None };
+        let settling = if untold.is_some() { SETTLING } else { settling };
         if since.is_some_and(|since| since.elapsed() >= settling) {
-            return Ok(());
+            return Ok(untold);
         }
-        if Instant::now() > end {
+        if let Some(missing) = missing.filter(|_| Instant::now() > end) {
             bail!(Hinted::new(
-                format!(
-                    "the policies have no effect after {} s: {}",
-                    DEADLINE.as_secs(),
-                    if refused {
-                        "pods that ask for a ticket are not gated"
-                    } else {
-                        "wrong annotations are not refused"
-                    },
-                ),
+                format!("the policies have no effect after {} s: {missing}", DEADLINE.as_secs()),
                 "see the log of the API server, then install again",
             ));
         }
@@ -56,21 +64,36 @@ pub(super) async fn wait(client: &Client, gate: Gate, settling: Duration) -> any
 }
 
 /// Whether a pod with an annotation that korder doesn't know is refused.
-async fn refuses(pods: &Api<Pod>) -> anyhow::Result<bool> {
+async fn refuses(pods: &Api<Pod>) -> Answer {
     match dry_run(pods, "korder.dev/no-such-annotation").await {
-        Ok(_) => Ok(false),
-        Err(kube::Error::Api(status)) if status.code == 422 => Ok(true),
-        Err(error) => Err(failed(error)),
+        Ok(_) => Answer::No,
+        Err(kube::Error::Api(status)) if status.code == 422 => Answer::Yes,
+        Err(error) => untold(error),
     }
 }
 
-/// Whether a pod that asks for a ticket is gated.
-async fn gates(pods: &Api<Pod>) -> anyhow::Result<bool> {
-    let pod = dry_run(pods, ANNOTATION_REQUIRED).await.map_err(failed)?;
-    let gates = pod.spec.and_then(|spec| spec.scheduling_gates).unwrap_or_default();
-    Ok(gates.iter().any(|gate| gate.name == GATE))
+/// Whether a pod that asks for a ticket is gated. The gate as a webhook begins when the webhook does, and isn't tried.
+async fn gates(pods: &Api<Pod>, gate: Gate) -> Answer {
+    if gate == Gate::Webhook {
+        return Answer::Yes;
+    }
+    match dry_run(pods, ANNOTATION_REQUIRED).await {
+        Ok(pod) => {
+            let gates = pod.spec.and_then(|spec| spec.scheduling_gates).unwrap_or_default();
+            if gates.iter().any(|gate| gate.name == GATE) { Answer::Yes } else { Answer::No }
+        }
+        Err(error) => untold(error),
+    }
 }
 
+fn untold(error: kube::Error) -> Answer {
+    Answer::Untold(match error {
+        kube::Error::Api(status) => status.message,
+        error => error.to_string(),
+    })
+}
+
+/// Creates a pod that is never made; it meets the `restricted` pod security standard, as ours do.
 async fn dry_run(pods: &Api<Pod>, annotation: &str) -> Result<Pod, kube::Error> {
     let pod = json!({
         "apiVersion": "v1",
@@ -80,13 +103,14 @@ async fn dry_run(pods: &Api<Pod>, annotation: &str) -> Result<Pod, kube::Error> 
             // The account that is there already; a new namespace gets its `default` some seconds later.
             "serviceAccountName": CONTROLLER_NAME,
             "automountServiceAccountToken": false,
-            "containers": [{ "name": "none", "image": "none" }],
+            "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [{
+                "name": "none",
+                "image": "none",
+                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+            }],
         },
     });
     let pod: Pod = serde_json::from_value(pod).map_err(kube::Error::SerdeError)?;
     pods.create(&PostParams { dry_run: true, ..PostParams::default() }, &pod).await
-}
-
-fn failed(error: kube::Error) -> anyhow::Error {
-    anyhow!(error).context("cannot try out the policies with a pod that is not made")
 }

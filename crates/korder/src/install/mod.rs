@@ -9,17 +9,19 @@ mod credentials;
 mod effect;
 mod gate;
 mod objects;
+mod told;
 mod uninstall;
 mod version;
 
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use cli::Hinted;
 use korder_manifests::{Gate, Profile};
-use kube::Client;
 use kube::api::PatchParams;
+use kube::{Client, Discovery};
+use told::Told as _;
 
 pub(crate) use credentials::service_account_kubeconfig;
 pub(crate) use gate::GateForm;
@@ -108,25 +110,28 @@ pub(crate) async fn install(client: &Client, options: &Options) -> anyhow::Resul
 }
 
 async fn install_unbounded(client: &Client, options: &Options) -> anyhow::Result<Installed> {
-    let kubernetes = client.apiserver_version().await.context("cannot ask the cluster for its version")?;
+    let kubernetes = client.apiserver_version().await.told(|| "ask the cluster for its version".into())?;
     version::check(&kubernetes)?;
-    let discovery = kube::Discovery::new(client.clone())
-        .run_aggregated()
-        .await
-        .context("cannot ask the cluster which kinds it serves")?;
+    let discovery = discover(client).await?;
     let gate = gate::choose(options.gate, gate::served(&discovery))?;
     let existing = objects::existing(client, gate::served(&discovery), objects::INSTALLED).await?;
     let wanted = korder_manifests::manifests(&korder_manifests::Options { profile: options.profile.clone(), gate });
 
+    let mut notes = clashes::notes(&discovery);
     let mut changes = apply::apply(client, &wanted, &existing, options.dry_run).await?;
     if !options.dry_run {
         apply::established(client, &wanted).await?;
         // A webhook that is to go answers for the policy that takes its place, so that one look tells nothing.
         let replaced = existing.iter().any(objects::is_gate_webhook) && gate != Gate::Webhook;
-        effect::wait(client, gate, settling(&options.profile, replaced)).await?;
+        let untold = effect::wait(client, gate, settling(&options.profile, replaced)).await?;
+        notes.extend(untold.map(|reason| format!("the policies could not be tried out: {reason}")));
     }
     changes.extend(apply::prune(client, &wanted, &existing, options.dry_run).await?);
-    Ok(Installed { kubernetes: kubernetes.git_version, gate, changes, notes: clashes::notes(&discovery) })
+    Ok(Installed { kubernetes: kubernetes.git_version, gate, changes, notes })
+}
+
+async fn discover(client: &Client) -> anyhow::Result<Discovery> {
+    Discovery::new(client.clone()).run_aggregated().await.told(|| "ask the cluster which kinds it serves".into())
 }
 
 /// How long the policies must be seen to have effect.

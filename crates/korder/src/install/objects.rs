@@ -1,11 +1,12 @@
 //! Objects of any kind: how they are named, reached and found.
 
-use anyhow::Context as _;
 use futures::future::try_join_all;
 use korder_manifests::{OURS, PolicyApi};
 use kube::api::{ApiResource, DynamicObject, ListParams, TypeMeta};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt};
+
+use super::told::Told as _;
 
 /// A kind: its API version and name.
 pub(super) type Kind = (&'static str, &'static str);
@@ -97,7 +98,7 @@ pub(super) async fn labelled(client: &Client, api_version: &str, kind: &str) -> 
     let list = api
         .list(&ListParams::default().labels(OURS))
         .await
-        .with_context(|| format!("cannot list the objects of kind `{kind}` that belong to korder"))?;
+        .told(|| format!("list the objects of kind `{kind}` that belong to korder"))?;
     let types = TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() };
     // The items of a list don't say their kind.
     Ok(list.items.into_iter().map(|item| DynamicObject { types: Some(types.clone()), ..item }).collect())

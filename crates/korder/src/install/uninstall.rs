@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::bail;
 use cli::Hinted;
 use k8s_openapi::api::core::v1::Pod;
 use korder_api::names::{GATE, LABEL_ROLE, ROLE_GUARDIAN, SYSTEM_NAMESPACE};
@@ -15,7 +15,8 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::objects::{INSTALLED, MADE_BY_PROGRAMS, api_of, existing, is_gate, is_grant, labelled, shown};
-use super::{apply, gate};
+use super::told::Told as _;
+use super::{apply, discover, gate};
 
 /// How long the namespace and the kinds may take to go.
 const GONE_DEADLINE: Duration = Duration::from_mins(1);
@@ -50,10 +51,7 @@ pub(crate) struct Uninstalled {
 /// made; the rest last.
 pub(crate) async fn uninstall(client: &Client, removal: Removal) -> anyhow::Result<Uninstalled> {
     let Removal { kinds, dry_run } = removal;
-    let discovery = kube::Discovery::new(client.clone())
-        .run_aggregated()
-        .await
-        .context("cannot ask the cluster which kinds it serves")?;
+    let discovery = discover(client).await?;
     let ours = existing(client, gate::served(&discovery), &[INSTALLED, MADE_BY_PROGRAMS].concat()).await?;
     let mut done = Uninstalled::default();
     let (first, rest): (Vec<_>, Vec<_>) = ours.into_iter().partition(|object| is_gate(object) || is_grant(object));
@@ -100,7 +98,7 @@ async fn remove_guardians(client: &Client, dry_run: bool) -> anyhow::Result<usiz
             ..DeleteParams::default()
         };
         forgive_gone(pods_of(client, guardian).delete(&guardian.name_any(), &params).await)
-            .with_context(|| format!("cannot delete the guardian pod `{}`", guardian.name_any()))?;
+            .told(|| format!("delete the guardian pod `{}`", guardian.name_any()))?;
     }
     Ok(guardians.items.len())
 }
@@ -114,7 +112,7 @@ async fn release(client: &Client, dry_run: bool) -> anyhow::Result<usize> {
         if !dry_run {
             let patch: Patch<()> = Patch::Json(serde_json::from_value(operations)?);
             forgive_gone(pods_of(client, pod).patch(&pod.name_any(), &super::patch_params(), &patch).await)
-                .with_context(|| format!("cannot take korder's gate off the pod `{}`", pod.name_any()))?;
+                .told(|| format!("take korder's gate off the pod `{}`", pod.name_any()))?;
         }
         released += 1;
     }
@@ -148,7 +146,7 @@ async fn remove_namespace(
     let foreign = api
         .list(&ListParams::default().labels(&format!("{PART_OF}!=korder,{LABEL_ROLE}!={ROLE_GUARDIAN}")))
         .await
-        .context("cannot list the pods of korder's namespace")?;
+        .told(|| "list the pods of korder's namespace".into())?;
     let orders =
         if without_orders { 0 } else { count::<Order>(Api::namespaced(client.clone(), SYSTEM_NAMESPACE)).await? };
     if let Some(what) = match (foreign.items.len(), orders) {
@@ -176,7 +174,7 @@ async fn count<K>(api: Api<K>) -> anyhow::Result<usize>
 where
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let list = api.list_metadata(&ListParams::default()).await.context("cannot count what stays")?;
+    let list = api.list_metadata(&ListParams::default()).await.told(|| "count what stays".into())?;
     Ok(list.items.len())
 }
 
@@ -184,11 +182,7 @@ where
 async fn gone(client: &Client, objects: &[DynamicObject]) -> anyhow::Result<()> {
     let end = Instant::now() + GONE_DEADLINE;
     for object in objects {
-        while api_of(client, object)
-            .get_metadata_opt(&object.name_any())
-            .await?
-            .is_some_and(|it| it.uid() == object.uid())
-        {
+        while is_there(client, object).await? {
             if Instant::now() > end {
                 bail!(Hinted::new(
                     format!("`{}` is still being deleted after {} s", shown(object), GONE_DEADLINE.as_secs()),
@@ -201,8 +195,14 @@ async fn gone(client: &Client, objects: &[DynamicObject]) -> anyhow::Result<()> 
     Ok(())
 }
 
+async fn is_there(client: &Client, object: &DynamicObject) -> anyhow::Result<bool> {
+    let found = api_of(client, object).get_metadata_opt(&object.name_any()).await;
+    let found = found.told(|| format!("see whether `{}` is gone", shown(object)))?;
+    Ok(found.is_some_and(|found| found.uid() == object.uid()))
+}
+
 async fn pods(client: &Client, params: ListParams) -> anyhow::Result<ObjectList<Pod>> {
-    Api::<Pod>::all(client.clone()).list(&params).await.context("cannot list pods")
+    Api::<Pod>::all(client.clone()).list(&params).await.told(|| "list pods".into())
 }
 
 fn pods_of(client: &Client, pod: &Pod) -> Api<Pod> {
@@ -210,11 +210,11 @@ fn pods_of(client: &Client, pod: &Pod) -> Api<Pod> {
 }
 
 /// Takes an object that is gone, or another one of its name, for success.
-fn forgive_gone<T>(result: Result<T, kube::Error>) -> anyhow::Result<()> {
+fn forgive_gone<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match result {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(error) => Err(anyhow!(error)),
+        Err(error) => Err(error),
     }
 }
 
