@@ -72,7 +72,7 @@ pub enum Error {
         port: u16,
     },
     /// The control plane ended by itself.
-    #[error("the control plane ended with {status}: {output}")]
+    #[error("the control plane ended with {status}{}{output}", if output.is_empty() { "" } else { ": " })]
     Ended {
         /// How.
         status: ExitStatus,
@@ -104,12 +104,12 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A request to the API server failed.
-    #[error("cannot {action}")]
+    #[error("cannot {action}: {reason}")]
     Api {
         /// What was tried, such as "create node `n`".
         action: String,
-        /// Why it failed.
-        source: Box<kube::Error>,
+        /// Why it failed, in the API server's words where it has answered.
+        reason: String,
     },
 }
 
@@ -146,6 +146,12 @@ impl Error {
 
     pub(crate) fn api(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let action = action.into();
-        move |source| Self::Api { action, source: Box::new(source) }
+        move |error| {
+            let reason = match error {
+                kube::Error::Api(status) => status.message,
+                error => error.to_string(),
+            };
+            Self::Api { action, reason }
+        }
     }
 }

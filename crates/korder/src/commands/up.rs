@@ -67,7 +67,7 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
 
 /// Tells the user, on one line, that all is ready.
 fn announce(instance: &Instance, state: &State, json: bool, merge: bool, printer: Printer) -> anyhow::Result<()> {
-    let State { korder, kubernetes, server, kubeconfig, ready_since: _ } = state;
+    let State { korder, kubernetes, server, kubeconfig, kubectl, ready_since: _ } = state;
     if merge {
         let file = up::merge_kubeconfig(kubeconfig)?;
         printer.note(format_args!("The context `korder` is in `{}`", file.display()));
@@ -79,10 +79,14 @@ fn announce(instance: &Instance, state: &State, json: bool, merge: bool, printer
             "kubernetes": kubernetes,
             "server": server,
             "kubeconfig": kubeconfig,
+            "kubectl": kubectl,
         }))?);
     }
+    let kubectl = kubectl.display();
     let access = if merge { "--context korder".to_owned() } else { format!("--kubeconfig {}", kubeconfig.display()) };
-    Ok(printer.result(format_args!("korder is ready: Kubernetes {kubernetes} at {server}, for `kubectl {access}`"))?)
+    Ok(printer.result(format_args!(
+        "korder is ready: Kubernetes {kubernetes} at {server}, try `{kubectl} {access} get nodes`"
+    ))?)
 }
 
 /// The signals that ask for an orderly stop.

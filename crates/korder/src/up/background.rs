@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use super::instance::{Instance, State, make_private_dir};
-use super::start::{self, Wish};
+use super::start::{Binaries, Wish};
 
 /// Bound of the whole start; a build comes before.
 const TIMEOUT: Duration = Duration::from_mins(3);
@@ -22,7 +22,7 @@ const QUOTED_LINES: usize = 20;
 pub(crate) async fn start_in_background(instance: &Instance, wish: &Wish, printer: Printer) -> anyhow::Result<State> {
     // Told from here, where somebody can read it: that it runs already, and how a build goes.
     drop(instance.lock()?);
-    start::control_plane(printer).await?;
+    Binaries::find_or_build(printer).await?;
 
     let logs = instance.data_dir().logs();
     make_private_dir(&logs)?;
@@ -37,7 +37,7 @@ pub(crate) async fn start_in_background(instance: &Instance, wish: &Wish, printe
     let executable = std::env::current_exe().context("cannot find the path of this program")?;
     let progress = Progress::start(printer, "Starting Kubernetes and korder");
     let mut child = Command::new(&executable)
-        .args(["up", "--in-background", "--color=never", "--data-dir"])
+        .args(["up", "--in-background", "--quiet", "--color=never", "--data-dir"])
         .arg(instance.data_dir().path())
         .args(wish.port.map(|port| format!("--port={port}")))
         .args(wish.nodes.to_arguments())
@@ -63,10 +63,8 @@ pub(crate) async fn start_in_background(instance: &Instance, wish: &Wish, printe
             let text = std::fs::read_to_string(&log_path).unwrap_or_default();
             let lines: Vec<_> = text.trim_end().lines().collect();
             let last = lines[lines.len().saturating_sub(QUOTED_LINES)..].join("\n");
-            bail!(Hinted::new(
-                format!("the process in the background failed:\n{last}"),
-                format!("logs are in `{}`", logs.display())
-            ))
+            let reason = last.strip_prefix("error: ").unwrap_or("the process in the background ended").to_owned();
+            bail!(Hinted::new(reason, format!("see the logs in `{}`", logs.display())))
         }
     }
 }

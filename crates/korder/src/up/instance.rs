@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) server: String,
     /// The administrator's kubeconfig.
     pub(crate) kubeconfig: PathBuf,
+    /// A kubectl that fits: `kubectl` where the one on the `PATH` does.
+    pub(crate) kubectl: PathBuf,
     /// Since when it is ready.
     pub(crate) ready_since: Timestamp,
 }

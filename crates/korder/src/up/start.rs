@@ -1,10 +1,11 @@
 //! Starting and stopping everything in the right order.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use cli::{Hinted, Printer, Progress};
-use cluster::{Cluster, Settings, binary};
+use cluster::{BuildProgress, Cluster, Settings, binary};
 use jiff::Timestamp;
 use korder_manifests::Profile;
 
@@ -36,7 +37,7 @@ impl Running {
     pub(crate) async fn start(instance: Instance, wish: &Wish, printer: Printer) -> anyhow::Result<(Self, State)> {
         let lock = instance.lock()?;
         instance.set_state(None)?;
-        let control_plane = control_plane(printer).await?;
+        let Binaries { control_plane, kubectl } = Binaries::find_or_build(printer).await?;
         let progress = Progress::start(printer, "Starting Kubernetes");
         let settings = Settings {
             port: wish.port,
@@ -58,6 +59,7 @@ impl Running {
             kubernetes,
             server: cluster.server().to_owned(),
             kubeconfig: cluster.data_dir().kubeconfig(),
+            kubectl,
             ready_since: Timestamp::now(),
         };
         instance.set_state(Some(&state))?;
@@ -81,20 +83,28 @@ impl Running {
     }
 }
 
-/// The control plane's program, built where it must be.
-pub(crate) async fn control_plane(printer: Printer) -> anyhow::Result<std::path::PathBuf> {
-    let mut progress = None;
-    let binary = binary::control_plane(|build| {
-        progress
-            .get_or_insert_with(|| Progress::start(printer, "Building Kubernetes, once; this takes some minutes"))
-            .update(build);
-    })
-    .await
-    .map_err(hinted)?;
-    if let Some(progress) = progress {
-        progress.finish(format_args!("Built `{}`", binary.display()));
+/// The programs of Kubernetes that are needed here, built where they must be.
+#[derive(Clone, Debug)]
+pub(crate) struct Binaries {
+    control_plane: PathBuf,
+    kubectl: PathBuf,
+}
+
+impl Binaries {
+    /// Finds them, or builds them and shows how that goes.
+    pub(crate) async fn find_or_build(printer: Printer) -> anyhow::Result<Self> {
+        let mut progress = None;
+        let mut report = |build: BuildProgress| {
+            let start = || Progress::start(printer, "Building Kubernetes, which takes some minutes the first time");
+            progress.get_or_insert_with(start).update(build);
+        };
+        let control_plane = binary::control_plane(&mut report).await.map_err(hinted)?;
+        let kubectl = binary::kubectl(&mut report).await.map_err(hinted)?;
+        if let Some(progress) = progress {
+            progress.finish(format_args!("Built `{}`", control_plane.display()));
+        }
+        Ok(Self { control_plane, kubectl })
     }
-    Ok(binary)
 }
 
 /// Makes the nodes, installs korder as `korder install` does, and runs its programs here until they are ready; with the
