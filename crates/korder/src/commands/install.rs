@@ -60,15 +60,18 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
             ))?;
         }
     }
-    let gate = match installed.gate {
+    let form = match installed.gate {
         Gate::Policy(_) => "policy",
         Gate::Webhook => "webhook",
     };
     let version = env!("CARGO_PKG_VERSION");
     if dry_run {
-        progress.finish(format_args!("korder {version} would be on Kubernetes {}, gate: {gate}", installed.kubernetes));
+        progress.finish(format_args!("korder {version} would be on Kubernetes {}, gate: {form}", installed.kubernetes));
     } else {
-        progress.finish(format_args!("korder {version} is on Kubernetes {}, gate: {gate}", installed.kubernetes));
+        progress.finish(format_args!("korder {version} is on Kubernetes {}, gate: {form}", installed.kubernetes));
+    }
+    if installed.gate == Gate::Webhook {
+        printer.note("note: pods that ask for a ticket are refused until `deployment/korder-webhook` is ready");
     }
     for note in installed.notes {
         printer.note(format_args!("note: {note}"));

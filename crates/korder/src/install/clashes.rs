@@ -3,16 +3,28 @@
 use korder_api::names::GROUP;
 use kube::Discovery;
 
+/// Our kinds: plural and short name.
+const NAMES: [(&str, &str); 5] =
+    [("orders", "kord"), ("tickets", "ktk"), ("quotas", "kq"), ("inventories", "kinv"), ("stocks", "kst")];
+
 /// What the user should know about names on this cluster.
 pub(super) fn notes(discovery: &Discovery) -> Vec<String> {
-    let mut notes: Vec<String> = discovery
-        .groups()
-        .filter(|group| group.name() != GROUP)
-        .flat_map(|group| group.recommended_resources().into_iter().map(|(resource, _)| resource))
-        .filter(|resource| ["orders", "tickets", "quotas", "inventories", "stocks"].contains(&resource.plural.as_str()))
-        .map(|resource| other(&resource.plural, &resource.group))
-        .collect();
-    notes.sort();
+    let resources = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
+    let served: Vec<(String, String)> = resources.map(|(resource, _)| (resource.plural, resource.group)).collect();
+    notes_on(&served)
+}
+
+/// The same for resources given by plural and group.
+fn notes_on(served: &[(String, String)]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (plural, short) in NAMES {
+        for (_, group) in served.iter().filter(|(other, group)| other == plural && group != GROUP) {
+            notes.push(format!(
+                "`{group}` has `{plural}` too, and `kubectl get {plural}` may show those; \
+                 `{short}` and `{plural}.{GROUP}` always mean korder's"
+            ));
+        }
+    }
     notes.push(
         "`kubectl get quota` now means korder's quotas and no longer `ResourceQuota`; write `resourcequota` for those"
             .to_owned(),
@@ -20,16 +32,16 @@ pub(super) fn notes(discovery: &Discovery) -> Vec<String> {
     notes
 }
 
-fn other(plural: &str, group: &str) -> String {
-    let short = match plural {
-        "orders" => "kord",
-        "tickets" => "ktk",
-        "quotas" => "kq",
-        "inventories" => "kinv",
-        _ => "kst",
-    };
-    format!(
-        "`{group}` has `{plural}` too, and `kubectl get {plural}` may show those; \
-         `{short}` and `{plural}.{GROUP}` always mean korder's"
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_kind_of_our_name_is_told_with_names_that_always_work() {
+        let served = [("orders", GROUP), ("orders", "acme.cert-manager.io"), ("challenges", "acme.cert-manager.io")];
+        let notes = notes_on(&served.map(|(plural, group)| (plural.to_owned(), group.to_owned())));
+        assert_eq!(notes.len(), 2);
+        assert!(notes[0].contains("`acme.cert-manager.io` has `orders` too") && notes[0].contains("`kord`"));
+        assert!(notes[1].contains("resourcequota"));
+    }
 }

@@ -165,8 +165,8 @@ async fn orders_stay(client: &Client) -> anyhow::Result<String> {
     let orders = count::<Order>(Api::all(client.clone())).await?;
     let tickets = count::<Ticket>(Api::all(client.clone())).await?;
     Ok(format!(
-        "the kinds, with {orders} orders and {tickets} tickets; `korder install` serves them again, \
-         `korder uninstall --crds` deletes them"
+        "the kinds, with {orders} orders and {tickets} tickets, which hold nothing until `korder install` serves them \
+         again; `korder uninstall --crds` deletes them"
     ))
 }
 
