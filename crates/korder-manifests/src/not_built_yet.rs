@@ -29,7 +29,7 @@ use When::{Contains, Is, IsNot, Set};
 
 const KINDS: [&str; 3] = ["Quota", "Inventory", "Stock"];
 
-const ORDER: [Line; 15] = [
+const ORDER: [Line; 16] = [
     Line("item", Set, "use spec.template"),
     Line("inventoryRef", Set, "use spec.template"),
     Line("ifNoInventory", Set, "leave it out"),
@@ -39,6 +39,7 @@ const ORDER: [Line; 15] = [
     Line("ttlSecondsAfterFinished", Set, "leave it out"),
     Line("deliver", Set, "leave it out"),
     Line("daemonSet", Is("true"), "leave it out and give replicas"),
+    Line("minReadySeconds", IsNot("0"), "leave it out"),
     Line("strategy.type", Is("'Scheduled'"), "use OneTime"),
     Line("strategy.type", Is("'Recurring'"), "use OneTime"),
     Line("strategy.timeZone", Set, "leave it out"),
@@ -153,7 +154,7 @@ impl Line {
         let shown = match self.1 {
             Set => format!("'{what}`{name}` is not built yet; "),
             Is(literal) => format!("'{what}`{name}: {}` is not built yet; ", literal.trim_matches('\'')),
-            IsNot(_) | Contains(_) => format!("'{what}`{name}: ' + {value} + '` is not built yet; "),
+            IsNot(_) | Contains(_) => format!("'{what}`{name}: ' + string({value}) + '` is not built yet; "),
         };
         Validation { expression: format!("!({refused})"), message: format!("{shown}{}'", self.2.replace('\'', "\\'")) }
     }
@@ -268,6 +269,7 @@ mod tests {
             let (bad, good) = match line.1 {
                 Set => ("'any'", None),
                 Is(literal) | Contains(literal) => (literal, Some("'other'")),
+                IsNot("0") => ("1", Some("0")),
                 IsNot(literal) => ("'other'", Some(literal)),
             };
             assert!(refusal(&alone, &with(bad), None).is_some(), "{path}");
