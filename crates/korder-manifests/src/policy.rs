@@ -90,6 +90,7 @@ pub(crate) fn cel_agree(key: &str, new: &str, old: &str) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::HashMap;
+    use std::sync::Arc;
 
     use kube_cel::KubeCelExt;
     use kube_cel::cel::objects::Value as Cel;
@@ -106,8 +107,8 @@ pub(crate) mod tests {
     pub(crate) fn refusal(policy: &Policy, object: &Value, old: Option<&Value>) -> Option<String> {
         let mut context = Context::default().with_all();
         context.add_function("dyn", |value: Cel| -> ResolveResult { Ok(value) });
-        context.add_variable_from_value("object", to_value(object).unwrap());
-        context.add_variable_from_value("oldObject", to_value(old).unwrap());
+        context.add_variable_from_value("object", cel_of(object));
+        context.add_variable_from_value("oldObject", old.map_or(Cel::Null, cel_of));
         let mut variables = HashMap::new();
         for (name, expression) in &policy.variables {
             variables.insert((*name).to_owned(), evaluate(expression, &context));
@@ -128,5 +129,17 @@ pub(crate) mod tests {
     fn evaluate(cel: &str, context: &Context) -> Cel {
         let parsed = Parser::new().parse(cel).unwrap();
         Cel::resolve(&parsed, context).unwrap_or_else(|error| panic!("`{cel}`: {error}"))
+    }
+
+    /// As the API server has it: numbers of an object are signed.
+    fn cel_of(value: &Value) -> Cel {
+        match value {
+            Value::Array(items) => Cel::List(Arc::new(items.iter().map(cel_of).collect())),
+            Value::Object(fields) => {
+                fields.iter().map(|(name, value)| (name.clone(), cel_of(value))).collect::<HashMap<_, _>>().into()
+            }
+            Value::Number(number) => Cel::Int(number.as_i64().unwrap()),
+            scalar => to_value(scalar).unwrap(),
+        }
     }
 }
