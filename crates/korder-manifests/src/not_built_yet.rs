@@ -27,9 +27,9 @@ enum When {
 }
 use When::{Contains, Is, IsNot, Set};
 
-const KINDS: [&str; 3] = ["Quota", "Inventory", "Stock"];
+const KINDS: &[&str] = &["Quota", "Inventory", "Stock"];
 
-const ORDER: [Line; 16] = [
+const ORDER: &[Line] = &[
     Line("item", Set, "use spec.template"),
     Line("inventoryRef", Set, "use spec.template"),
     Line("ifNoInventory", Set, "leave it out"),
@@ -49,7 +49,7 @@ const ORDER: [Line; 16] = [
 ];
 
 /// Of a ticket, and of the ticket that an order's template describes.
-const TICKET_SPEC: [Line; 5] = [
+const TICKET_SPEC: &[Line] = &[
     Line("window", Set, "use duration"),
     Line("acquire", Is("'Preempt'"), "use Wait"),
     Line("disruption", Is("'Pinned'"), "use Movable"),
@@ -57,7 +57,7 @@ const TICKET_SPEC: [Line; 5] = [
     Line("lifecycle.reuse", Is("'OnDelete'"), "use Never"),
 ];
 
-const POD_ANNOTATIONS: [Line; 8] = [
+const POD_ANNOTATIONS: &[Line] = &[
     Line(ANNOTATION_REQUIRED, Is("'false'"), "use true"),
     Line(ANNOTATION_ORDER, Contains("'/'"), "name an order of the pod's own namespace"),
     Line(ANNOTATION_TICKET, Set, "name an order with korder.dev/order"),
