@@ -115,6 +115,12 @@ async fn install_unbounded(client: &Client, options: &Options) -> anyhow::Result
     let discovery = discover(client).await?;
     let gate = gate::choose(options.gate, gate::served(&discovery))?;
     let existing = objects::existing(client, gate::served(&discovery), objects::INSTALLED).await?;
+    if matches!(options.profile, Profile::InCluster { .. }) && existing.iter().any(objects::runs_on_host) {
+        bail!(Hinted::new(
+            "this is an embedded cluster whose korder runs on the host, started by `korder up`",
+            "`korder up` keeps it up to date; to run korder as pods instead, `korder uninstall` first"
+        ));
+    }
     let wanted = korder_manifests::manifests(&korder_manifests::Options { profile: options.profile.clone(), gate });
 
     let mut notes = clashes::notes(&discovery);

@@ -1,6 +1,7 @@
 //! Objects of any kind: how they are named, reached and found.
 
 use futures::future::try_join_all;
+use korder_api::names::ANNOTATION_RUNS_ON;
 use korder_manifests::{OURS, PolicyApi};
 use kube::api::{ApiResource, DynamicObject, ListParams, TypeMeta};
 use kube::core::GroupVersionKind;
@@ -44,6 +45,11 @@ pub(super) fn is_gate_webhook(object: &DynamicObject) -> bool {
 /// Whether this defines a kind.
 pub(super) fn is_definition(object: &DynamicObject) -> bool {
     types(object).kind == "CustomResourceDefinition"
+}
+
+/// Whether this stands for a program that runs as a process of the host.
+pub(super) fn runs_on_host(object: &DynamicObject) -> bool {
+    object.annotations().contains_key(ANNOTATION_RUNS_ON)
 }
 
 /// Whether this is a namespace.
