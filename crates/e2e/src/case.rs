@@ -1,10 +1,10 @@
 //! One test: a namespace of its own and, where it wants them, nodes of its own.
 
-use std::fmt::{Debug, Display};
+use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use futures::FutureExt as _;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
@@ -17,7 +17,7 @@ use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::audit::Ownership;
+use crate::audit::{Conditions, Ownership};
 use crate::environment::is_ready;
 use crate::objects::{self, OnNodesOf as _, Size};
 use crate::{Environment, History, Kubectl};
@@ -39,6 +39,18 @@ fn slug(name: &str) -> String {
     slug.trim_end_matches('-').to_owned()
 }
 
+/// An error and its causes, a line each, but for those that what is above quotes.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for link in error.chain() {
+        let line = link.to_string();
+        if !lines.iter().any(|above| above.contains(&line)) {
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
+}
+
 /// A namespace for one test, and what happens in it.
 ///
 /// Nodes that a test makes carry a label and a taint with the name of the namespace, so that tests that run beside each
@@ -58,7 +70,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Runs a test in a namespace of its own, checks that no ticket ever had two owners, and removes everything.
+    /// Runs a test in a namespace of its own, judges all that happened there, and removes everything.
     ///
     /// The error of a test that failed or panicked ends with what was there when it did.
     pub async fn run(
@@ -72,7 +84,7 @@ impl Case {
             bail!("panicked: {}", message.unwrap_or_default())
         });
         let result = match result.and_then(|()| case.audit()) {
-            Err(error) if !error.is::<Skipped>() => Err(error.context(case.report())),
+            Err(error) if !error.is::<Skipped>() => Err(anyhow!("{}\n\n{}", told(&error), case.report())),
             result => result,
         };
         let removed = case.remove().await.with_context(|| format!("cannot clean up after `{name}`"));
@@ -214,23 +226,27 @@ impl Case {
         objects::claimant(name, order, size).on_nodes_of(&self.namespace)
     }
 
-    /// Judges the whole history of the namespace's tickets.
+    /// Judges the whole history of the namespace's orders and tickets.
     fn audit(&self) -> Result<()> {
         let mut ownership = Ownership::default();
+        let mut conditions = Conditions::default();
+        for event in self.orders.log().events() {
+            conditions.see(event.object.as_ref());
+        }
         for event in self.tickets.log().events() {
             ownership.see(event.change, &event.object);
+            conditions.see(event.object.as_ref());
         }
-        match ownership.objections() {
-            [] => Ok(()),
-            objections => bail!("one ticket, one pod: {}", objections.join("; ")),
-        }
+        ensure!(ownership.objections().is_empty(), "one ticket, one pod: {}", ownership.objections().join("; "));
+        ensure!(conditions.objections().is_empty(), "conditions: {}", conditions.objections().join("; "));
+        Ok(())
     }
 
     /// What is there, for the message of a failure.
-    fn report(&self) -> impl Display + Send + Sync + Debug + use<> {
+    fn report(&self) -> String {
         let Self { orders, tickets, pods, events, .. } = self;
         let parts = [orders.shown(), tickets.shown(), pods.shown(), events.shown()];
-        format!("in namespace `{}` there was last:\n{}\n", self.namespace, parts.join("\n"))
+        format!("in namespace `{}` there was last:\n{}", self.namespace, parts.join("\n"))
     }
 
     /// Removes everything. Of the namespace, which takes some seconds to go, the end is awaited by [`Environment::stop`].

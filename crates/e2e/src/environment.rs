@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::objects::{self, Size};
-use crate::{History, Kubectl, Log, Up, up};
+use crate::{History, Kubectl, Log, Up};
 
 /// A cluster with korder on it.
 pub struct Environment {
@@ -31,16 +31,23 @@ impl Environment {
     /// The cluster of `$KUBECONFIG`, on which korder must be installed and running; where that is not set, one that
     /// `korder up` starts for this run.
     pub async fn start() -> Result<Self> {
-        match std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()) {
+        match given_kubeconfig() {
             Some(kubeconfig) => Self::given(kubeconfig).await,
             None => Self::own(&[]).await,
         }
     }
 
+    /// Whether [`Environment::start`] takes a cluster that is there already.
+    pub fn is_given() -> bool {
+        given_kubeconfig().is_some()
+    }
+
     /// A cluster that `korder up` starts, with further arguments of it.
     pub async fn own(arguments: &[&str]) -> Result<Self> {
-        let program = up::korder_program().await?;
-        let up = Up::start(&program, arguments).await?;
+        Self::of(Up::start(arguments).await?).await
+    }
+
+    async fn of(up: Up) -> Result<Self> {
         let kubeconfig = Kubeconfig::read_from(up.kubeconfig()).context("cannot read the kubeconfig of `korder up`")?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         let path = up.kubeconfig().into();
@@ -80,11 +87,6 @@ impl Environment {
         &self.kubectl
     }
 
-    /// Whether this run started the cluster by `korder up`.
-    pub fn is_own(&self) -> bool {
-        self.own.is_some()
-    }
-
     /// Held by tests that need something of the whole cluster for themselves, such as the short name of a kind.
     pub async fn cluster_wide(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.cluster_wide.lock().await
@@ -117,6 +119,14 @@ impl Environment {
         Ok(())
     }
 
+    /// Kills the cluster and all of korder at once, as a power cut does, and starts them again on what they had written.
+    ///
+    /// Only a cluster of the run's own can be treated so.
+    pub async fn kill_and_resume(self) -> Result<Self> {
+        let up = self.own.context("a given cluster is not killed")?.kill_and_resume().await?;
+        Self::of(up).await
+    }
+
     /// Stops what the run started; on a given cluster, waits until everything that it made is gone.
     pub async fn stop(self) -> Result<()> {
         if let Some(up) = self.own {
@@ -127,6 +137,10 @@ impl Environment {
         let gone = |log: &Log<Namespace>| leaving.iter().all(|name| log.get(name).is_none()).then_some(());
         namespaces.until("the namespaces of the tests are gone", gone).await
     }
+}
+
+fn given_kubeconfig() -> Option<OsString> {
+    std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty())
 }
 
 /// How long a node may take to be ready where nodes are simulated at all.

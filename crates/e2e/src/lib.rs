@@ -20,7 +20,7 @@ pub mod objects;
 mod shown;
 mod up;
 
-pub use case::{Case, Skipped};
+pub use case::{Case, Skipped, told};
 pub use environment::Environment;
 pub use history::{Change, DEADLINE, Event, History, Log};
 pub use kubectl::{Kubectl, Output};

@@ -23,14 +23,26 @@ pub struct Up {
     // Before the directory, so that it has ended when that is removed.
     process: Child,
     directory: TempDir,
+    program: PathBuf,
+    arguments: Vec<String>,
 }
 
 impl Up {
     /// Starts it with these further arguments, and waits until it says that korder is ready.
-    pub async fn start(korder: &Path, arguments: &[&str]) -> Result<Self> {
+    pub async fn start(arguments: &[&str]) -> Result<Self> {
+        let program = korder_program().await?;
         let directory = tempfile::Builder::new().prefix("korder-e2e-").tempdir().context("cannot make a directory")?;
-        let process = spawn(korder, directory.path(), arguments).await?;
-        Ok(Self { process, directory })
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let process = spawn(&program, directory.path(), &arguments).await?;
+        Ok(Self { process, directory, program, arguments })
+    }
+
+    /// Kills it by SIGKILL, which ends everything that it has started, and starts it again on the same directory.
+    pub async fn kill_and_resume(self) -> Result<Self> {
+        let Self { mut process, directory, program, arguments } = self;
+        process.kill().await.context("cannot kill `korder up`")?;
+        let process = spawn(&program, directory.path(), &arguments).await?;
+        Ok(Self { process, directory, program, arguments })
     }
 
     /// The administrator's access to it.
@@ -52,7 +64,7 @@ impl Up {
     }
 }
 
-async fn spawn(korder: &Path, data_dir: &Path, arguments: &[&str]) -> Result<Child> {
+async fn spawn(korder: &Path, data_dir: &Path, arguments: &[String]) -> Result<Child> {
     let mut process = Command::new(korder)
         .args(["up", "--data-dir"])
         .arg(data_dir)
@@ -82,7 +94,7 @@ async fn spawn(korder: &Path, data_dir: &Path, arguments: &[&str]) -> Result<Chi
 
 /// The `korder` program to test: the one that the environment variable `KORDER` names, or the one that is built from this
 /// workspace, as new as the sources.
-pub(crate) async fn korder_program() -> Result<PathBuf> {
+async fn korder_program() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os("KORDER") {
         return Ok(program.into());
     }

@@ -4,10 +4,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use e2e::objects::{self, OnNodesOf as _, Size};
 use e2e::{Case, History, Log, Skipped};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use korder_api::{Order, Quantity, Ticket, TicketPhase, names};
+use korder_api::names::{ANNOTATION_BOUND_TICKET, LABEL_ORDER, guardian_name};
+use korder_api::{Order, Quantity, Ticket, TicketPhase};
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams};
 
+use crate::names;
 use crate::pods::{is_pending, node_of};
 use crate::suite::Suite;
 
@@ -59,19 +61,19 @@ impl Stage<'_> {
         let kubectl = self.case.environment().kubectl();
         kubectl.apply(ORDER).await?;
         self.orders.until("three tickets are ready", |log| is_ready(log, 3, 0)).await?;
-        let shelf = self.ready_tickets();
-        ensure!(shelf.len() == 3, "the order says 3, and ready are: {shelf:?}");
-        for (ticket, node) in &shelf {
+        let held = self.ready_tickets();
+        ensure!(held.len() == 3, "the order says 3, and ready are: {held:?}");
+        for (ticket, node) in &held {
             self.guardian_holds(ticket, node).await?;
         }
-        let (next, node) = shelf.first().context("no ticket")?;
+        let (next, node) = held.first().context("no ticket")?;
         let neighbours = self.fill(node).await?;
 
         kubectl.apply(BUSINESS_POD).await?;
         let has_place = |log: &Log<Pod>| log.get("my-business-pod").filter(|pod| node_of(pod).is_some()).cloned();
         let pod = self.pods.until("the business pod has a place", has_place).await?;
         ensure!(node_of(&pod) == Some(node), "the pod is on {:?}, its place was on `{node}`", node_of(&pod));
-        let bound = pod.annotations().get(names::ANNOTATION_BOUND_TICKET);
+        let bound = pod.annotations().get(ANNOTATION_BOUND_TICKET);
         ensure!(bound == Some(next), "the pod has the ticket {bound:?}, and `{next}` is the first to expire");
         let used = |log: &Log<Ticket>| log.get(next).filter(|ticket| ticket.phase() == TicketPhase::Used).cloned();
         let used = self.tickets.until("its ticket is used", used).await?;
@@ -79,12 +81,41 @@ impl Stage<'_> {
 
         self.orders.until("the order has refilled", |log| is_ready(log, 3, 1)).await?;
         let refilled = self.ready_tickets();
-        let new: Vec<_> = refilled.iter().filter(|ticket| !shelf.contains(ticket)).collect();
+        let new: Vec<_> = refilled.iter().filter(|ticket| !held.contains(ticket)).collect();
         ensure!(new.len() == 1 && new[0].1 != *node, "`{node}` is full, and the refill is {new:?}");
         for neighbour in &neighbours {
             ensure!(self.was_never_bound(neighbour), "`{neighbour}` got a place on the full node");
         }
+        self.commands_of_the_document(next, node).await?;
         self.forget_the_order().await
+    }
+
+    /// The commands that the document shows for orders, tickets and pods tell what there is.
+    async fn commands_of_the_document(&self, ticket: &str, node: &str) -> Result<()> {
+        let _alone = self.case.environment().cluster_wide().await;
+        if names::are_ambiguous(self.case).await? {
+            // `orders` may then be another group's; the test of names uses those that always work.
+            return Ok(());
+        }
+        let guardian = guardian_name(&self.ready_tickets().first().context("no ticket is ready")?.0);
+        let describe_ticket = format!("describe ticket {ticket}");
+        let commands: [(&str, &[&str]); 8] = [
+            ("get orders", &["STRATEGY", "READY", "USED", "my-order", "OneTime/OnClaim", "Ready"]),
+            ("get tickets", &["PHASE", "HOLDER", "EXPIRES", ticket, node, "my-business-pod", "Used", "Held"]),
+            ("get pods -l korder.dev/role=guardian", &[&guardian, "Running"]),
+            ("get pods my-business-pod -o yaml", &["korder.dev/bound-ticket", ticket, "korder.dev/TicketBound"]),
+            ("get tickets -o wide", &["ORDER", "CPU", "MEMORY", "my-order", "500m", "1Gi"]),
+            ("get orders,tickets,quotas --all-namespaces", &["order.core.korder.dev/my-order", "default", ticket]),
+            ("describe order my-order", &["3 of 3 tickets are ready", "TicketsIssued", "made 3 tickets", "Ready"]),
+            (&describe_ticket, &["my-business-pod", node, "Held", "HandingOver", "InUse"]),
+        ];
+        let kubectl = self.case.environment().kubectl();
+        for (command, parts) in commands {
+            let shown = kubectl.get(&command.split(' ').collect::<Vec<_>>()).await?;
+            let missing: Vec<_> = parts.iter().filter(|part| !shown.contains(**part)).collect();
+            ensure!(missing.is_empty(), "{missing:?} is missing in what `kubectl {command}` shows:\n{shown}");
+        }
+        Ok(())
     }
 
     /// Names and nodes of the tickets that are ready, in the order in which they are given away.
@@ -99,7 +130,7 @@ impl Stage<'_> {
 
     async fn guardian_holds(&self, ticket: &str, node: &str) -> Result<()> {
         let client = self.case.client();
-        let guardian: Pod = Api::default_namespaced(client.clone()).get(&names::guardian_name(ticket)).await?;
+        let guardian: Pod = Api::default_namespaced(client.clone()).get(&guardian_name(ticket)).await?;
         ensure!(node_of(&guardian) == Some(node), "the guardian of `{ticket}` is on {:?}", node_of(&guardian));
         let requests = guardian.spec.as_ref().and_then(|spec| spec.containers.first()?.resources.clone()?.requests);
         let requests = serde_json::to_value(requests)?;
@@ -171,7 +202,7 @@ fn is_ready(log: &Log<Order>, ready: i32, used: i32) -> Option<()> {
 }
 
 fn is_of_example(object: &impl kube::Resource) -> bool {
-    object.meta().labels.as_ref().and_then(|labels| labels.get(names::LABEL_ORDER)).is_some_and(|of| of == "my-order")
+    object.meta().labels.as_ref().and_then(|labels| labels.get(LABEL_ORDER)).is_some_and(|of| of == "my-order")
 }
 
 /// The thousandths of a core of a node that no pod has requested.

@@ -3,11 +3,16 @@
 //! One cluster a run (that of `$KUBECONFIG`, or one that `korder up` starts), a namespace a test. `cargo test -p e2e`
 //! runs all; a part of a name after `--` runs those that have it, `-- --list` names them.
 
+mod account;
 mod claims;
 mod examples;
 mod gate;
+mod idle;
+mod names;
 mod orders;
 mod pods;
+mod power_cut;
+mod programs;
 mod refused;
 mod suite;
 mod theft;
@@ -26,10 +31,15 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let mut suite = Suite::new();
-    examples::tests(&mut suite);
+    account::tests(&mut suite);
     claims::tests(&mut suite);
+    examples::tests(&mut suite);
     gate::tests(&mut suite);
+    idle::tests(&mut suite);
+    names::tests(&mut suite);
     orders::tests(&mut suite);
+    power_cut::tests(&mut suite);
+    programs::tests(&mut suite);
     refused::tests(&mut suite);
     theft::tests(&mut suite);
     suite.run(&arguments)

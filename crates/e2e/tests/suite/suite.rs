@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use e2e::{Case, Environment, Skipped};
+use e2e::{Case, Environment, Skipped, told};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -46,24 +46,32 @@ impl Suite {
     where
         F: AsyncFnOnce(&Case) -> Result<()> + Send + 'static,
     {
-        let path = std::any::type_name::<F>();
-        let name = path.strip_prefix("suite::").unwrap_or(path).to_owned();
+        let name = name_of::<F>();
         let ground = Arc::clone(&self.ground);
         self.trials.push(Trial::ignorable_test(name.clone(), move || {
             ground.runtime.block_on(async {
                 let environment = ground.environment().await?;
-                match Case::run(&environment, &name, test).await {
-                    Ok(()) => Ok(Completion::Completed),
-                    Err(error) => match error.downcast_ref::<Skipped>() {
-                        Some(Skipped(reason)) => Ok(Completion::ignored_with(reason)),
-                        None => Err(Failed::from(told(&error))),
-                    },
-                }
+                completion(Case::run(&environment, &name, test).await)
             })
         }));
     }
 
+    /// Adds a test that starts a cluster for itself; skipped where the tests are to run on a given one.
+    pub(crate) fn add_with_own_cluster<F>(&mut self, test: F)
+    where
+        F: AsyncFnOnce() -> Result<()> + Send + 'static,
+    {
+        let ground = Arc::clone(&self.ground);
+        self.trials.push(Trial::ignorable_test(name_of::<F>(), move || {
+            if Environment::is_given() {
+                return Ok(Completion::ignored_with("it starts a cluster of its own, and `KUBECONFIG` names another"));
+            }
+            completion(ground.runtime.block_on(test()))
+        }));
+    }
+
     /// Runs those that the arguments select, then stops what was started.
+    #[expect(clippy::print_stderr, reason = "the program of the tests tells what went wrong with them")]
     pub(crate) fn run(self, arguments: &Arguments) -> ExitCode {
         let conclusion = libtest_mimic::run(arguments, self.trials);
         let ground = Arc::into_inner(self.ground);
@@ -78,14 +86,18 @@ impl Suite {
     }
 }
 
-/// An error and its causes, a line each, but for those that what is above quotes.
-fn told(error: &anyhow::Error) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for link in error.chain() {
-        let line = link.to_string();
-        if !lines.iter().any(|above| above.contains(&line)) {
-            lines.push(line);
-        }
+/// The path of a test's function, without this program's name.
+fn name_of<F>() -> String {
+    let path = std::any::type_name::<F>();
+    path.strip_prefix("suite::").unwrap_or(path).to_owned()
+}
+
+fn completion(result: Result<()>) -> Result<Completion, Failed> {
+    match result {
+        Ok(()) => Ok(Completion::Completed),
+        Err(error) => match error.downcast_ref::<Skipped>() {
+            Some(Skipped(reason)) => Ok(Completion::ignored_with(reason)),
+            None => Err(Failed::from(told(&error))),
+        },
     }
-    lines.join("\n")
 }
