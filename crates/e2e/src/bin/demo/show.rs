@@ -82,12 +82,14 @@ impl Show {
     pub(crate) async fn run_within(&self, deadline: Duration, command: &str) -> anyhow::Result<()> {
         self.command(command)?;
         let mut shell = Command::new("sh");
-        shell.args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+        // Progress and complaints are seen at once.
+        shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         shell.envs(self.exports.iter().chain(&self.unseen).map(|(name, value)| (name, value)));
-        let output = tokio::time::timeout(deadline, shell.output())
+        let running = shell.kill_on_drop(true).spawn().context("cannot run `sh`")?.wait_with_output();
+        let output = tokio::time::timeout(deadline, running)
             .await
             .with_context(|| format!("`{command}` took more than {} s", deadline.as_secs()))?
-            .context("cannot run `sh`")?;
+            .context("cannot read what `sh` prints")?;
         for line in String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.is_empty()) {
             self.line(format_args!("   {line}"))?;
         }
