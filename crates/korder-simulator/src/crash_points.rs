@@ -69,7 +69,7 @@ fn play(seed: u64, plan: FaultPlan) -> Run {
         }
         world.until("the nodes are full", |sim| count(sim, |pod| pod.spec.node_name.is_some()) == 6).await;
         for n in 1..=2 {
-            create(&sim, claimant(&format!("pod-{n}"), "o"));
+            create(&sim, claimant(&format!("pod-{n}"), Some("o")));
         }
         world.until("the claims are through", |sim| count(sim, |pod| pod.is_claimant() && pod.is_running()) == 2).await;
         world.run(AFTERMATH).await;

@@ -76,7 +76,9 @@ impl User {
                     create(&self.sim, order(name, rng.u32(0..5), policy, duration));
                 }
             }
-            4..=11 => create(&self.sim, claimant(&format!("pod-{n}"), name)),
+            4..=8 => create(&self.sim, claimant(&format!("pod-{n}"), Some(name))),
+            9 => create(&self.sim, claimant(&format!("pod-{n}"), None)),
+            10..=11 => self.change_ones_mind(rng, &format!("pod-{n}"), name).await,
             12 => create(&self.sim, competitor(&format!("other-{n}"))),
             13..=14 => self.delete_one::<Pod>("pods", rng, |pod| !pod["metadata"]["labels"].is_object()).await,
             15 => self.delete_one::<Pod>("pods", rng, |pod| pod["metadata"]["labels"].is_object()).await,
@@ -84,6 +86,14 @@ impl User {
             17 => self.delete_one::<Order>("orders.core.korder.dev", rng, |_| true).await,
             _ => self.scale(name, rng.u32(0..5)).await,
         }
+    }
+
+    /// Asks for a ticket, and deletes the pod in the middle of its hand-over.
+    async fn change_ones_mind(&self, rng: &mut Rng, pod: &str, order: &str) {
+        create(&self.sim, claimant(pod, Some(order)));
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..100))).await;
+        let pods: Api<Pod> = Api::default_namespaced(self.client.clone());
+        self.expect_but_not_found(pods.delete(pod, &DeleteParams::default()).await.map(drop));
     }
 
     async fn scale(&self, name: &str, replicas: u32) {

@@ -28,10 +28,13 @@ pub fn order(name: &str, replicas: u32, refresh_policy: &str, duration: &str) ->
     })
 }
 
-/// A pod of one core that asks for a ticket of an order.
-pub fn claimant(name: &str, order: &str) -> Value {
+/// A pod of one core that asks for a ticket of an order, or of any.
+pub fn claimant(name: &str, order: Option<&str>) -> Value {
     let mut pod = competitor(name);
-    pod["metadata"]["annotations"] = json!({ names::ANNOTATION_ORDER: order });
+    pod["metadata"]["annotations"] = match order {
+        Some(order) => json!({ names::ANNOTATION_ORDER: order }),
+        None => json!({ names::ANNOTATION_REQUIRED: "true" }),
+    };
     pod
 }
 

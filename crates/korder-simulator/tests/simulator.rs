@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kooper_sim::fault::FaultPlan;
-use kooper_sim::run;
+use kooper_sim::fault::{Effect, FaultPlan, Requests, When};
+use kooper_sim::{Sim, Verb, run};
 use korder_simulator::objects::{claimant, node, order};
 use korder_simulator::world::World;
 use korder_simulator::{crash_points, histories, oracle};
@@ -23,6 +23,38 @@ fn random_histories_with_crashes_lost_replies_and_conflicts_violate_nothing() {
     }
 }
 
+/// The cache of tickets learns of nothing but the controllers' own writes for a while, and the reply to a claim is lost: as
+/// far as the cache knows, the pod still waits and its ticket is still ready. Then one comes that suits the pod better.
+#[test]
+fn a_pod_whose_claim_was_lost_sight_of_gets_no_second_ticket() {
+    let tickets = "tickets.core.korder.dev";
+    // A ticket becomes ready by the first write of a status; the second is the claim.
+    let claims = Requests::verbs(&[Verb::Update]).of(tickets).subresource("status");
+    let plan = FaultPlan::none().with(claims, When::Nth(2), Effect::LoseReply).with(
+        Requests::watches().of(tickets),
+        When::Always,
+        Effect::Freeze { length: Duration::from_secs(20) },
+    );
+    let phases = |sim: &Sim, phase: &str| {
+        let tickets = sim.objects("tickets.core.korder.dev");
+        tickets.iter().filter(|ticket| ticket.value()["status"]["phase"] == phase).count()
+    };
+    let (violations, summary) = run(1, |sim| async move {
+        assert!(sim.create(node("n", 4)).is_ok());
+        let mut world = World::new(sim.clone(), plan);
+        assert!(sim.create(order("late", 1, "Never", "1h")).is_ok());
+        world.until("a ticket is ready", |sim| phases(sim, "Ready") == 1).await;
+        assert!(sim.create(claimant("pod", None)).is_ok());
+        world.until("it is claimed", |sim| phases(sim, "Claimed") == 1).await;
+        assert!(sim.create(order("soon", 1, "Never", "30m")).is_ok());
+        world.run(Duration::from_mins(2)).await;
+        (oracle::judge(&sim), oracle::summary(&sim))
+    });
+    assert_eq!(violations, Vec::<String>::new());
+    let expected = [("claimants bound", 1), ("order late: Used", 1), ("order soon: Ready", 1)];
+    assert_eq!(summary, expected.map(|(what, count)| (what.to_owned(), count)).into());
+}
+
 /// A short run; its digest, and its oracles' verdict.
 fn digest(seed: u64) -> (u64, Vec<String>) {
     run(seed, |sim| async move {
@@ -30,7 +62,7 @@ fn digest(seed: u64) -> (u64, Vec<String>) {
         let mut world = World::new(sim.clone(), FaultPlan::none());
         assert!(sim.create(order("o", 3, "OnClaim", "1h")).is_ok());
         for n in 0..3 {
-            assert!(sim.create(claimant(&format!("pod-{n}"), "o")).is_ok());
+            assert!(sim.create(claimant(&format!("pod-{n}"), Some("o"))).is_ok());
         }
         world.run(Duration::from_mins(2)).await;
         (sim.digest(), oracle::judge(&sim))

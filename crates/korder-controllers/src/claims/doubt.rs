@@ -1,7 +1,8 @@
 //! Claims of which we don't know whether they were written.
 //!
 //! When the reply to a claim is lost, the cache may show the ticket as ready for a while though it is the pod's. Matching
-//! the pod again in that time would give it a second ticket. So each such ticket is read live before the next pass.
+//! the pod again in that time could give it a second ticket. So each such ticket is read live before the next pass; so is
+//! one that somebody else was faster with, since the cache is behind there too.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,7 +51,7 @@ impl Doubts {
     }
 }
 
-/// Whether the API server has refused the write, so that it certainly was not made.
+/// Whether the API server has refused the write for good, so that it certainly was not made.
 fn is_a_no(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code))
+    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 409)
 }
