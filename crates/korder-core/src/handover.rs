@@ -121,8 +121,13 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     let Claim { ticket, claimant, guardian, rival } = *claim;
     let Some(pod) = claimant else { return Stage::Off("the pod is gone") };
     if let Some(node) = &pod.spec.node_name {
-        let bound = node_of(ticket) == Some(node.as_str());
-        return if bound { Stage::Bound } else { Stage::Off("the pod was bound to another node") };
+        // The annotation came with the ungating: a pod that got there without it has not taken this ticket's place.
+        let let_go = pod.annotation(names::ANNOTATION_BOUND_TICKET) == ticket.metadata.name.as_deref();
+        return match (let_go, node_of(ticket) == Some(node.as_str())) {
+            (true, true) => Stage::Bound,
+            (true, false) => Stage::Off("the pod was bound to another node"),
+            (false, _) => Stage::Off("the pod was bound without this ticket"),
+        };
     }
     if pod.is_ending() {
         return Stage::Off("the pod is ending");

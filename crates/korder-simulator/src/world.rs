@@ -138,10 +138,7 @@ fn define(sim: &Sim, mut definition: Value) {
 #[expect(clippy::unnecessary_wraps, reason = "a rule of admission may refuse; this one never does")]
 fn gate(request: &AdmissionRequest<'_>, pod: &mut Value) -> Result<(), kooper_sim::Denial> {
     let asks = |key: &&str| pod["metadata"]["annotations"][*key].is_string();
-    if request.verb == Verb::Create
-        && request.kind.api.kind == "Pod"
-        && names::CLAIM_ANNOTATIONS.iter().any(|key| asks(key))
-    {
+    if request.verb == Verb::Create && request.kind.api.kind == "Pod" && names::CLAIM_ANNOTATIONS.iter().any(asks) {
         pod["spec"]["schedulingGates"] = json!([{"name": names::GATE}]);
     }
     Ok(())

@@ -37,7 +37,12 @@ impl Case {
     }
 
     fn ungated(self) -> Self {
-        self.free().pod(ungated)
+        let ticket = self.ticket.metadata.name.clone().unwrap();
+        self.free().pod(ungated).pod(|mut pod| {
+            let annotations = pod.metadata.annotations.get_or_insert_default();
+            annotations.insert(names::ANNOTATION_BOUND_TICKET.into(), ticket);
+            pod
+        })
     }
 
     fn bound(self, node: &str) -> Self {
@@ -110,6 +115,8 @@ fn a_claim_whose_pod_is_not_to_come_is_given_back() {
     assert!(given_back(Case::claimed(1).pod(ungated)), "ungated by hand");
     assert!(given_back(Case::claimed(1).bound("m")), "bound elsewhere");
     assert!(given_back(Case { guardian: None, ..Case::claimed(1) }), "guardian lost");
+    let other = ticket(2, TicketPhase::Claimed);
+    assert!(given_back(Case { ticket: other, ..Case::claimed(1).bound("n") }), "bound by another ticket");
 }
 
 #[test]
