@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"os"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 )
@@ -68,38 +67,33 @@ func (a *apiServer) run(ctx context.Context) error {
 }
 
 // waitReady returns when `/readyz` answers that all is well.
-func (a *apiServer) waitReady(ctx context.Context, server string) error {
-	s := a.settings
+func (a *apiServer) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	ca, err := os.ReadFile(s.path("pki", "ca.crt"))
+	client, err := newClient(a.settings.path("kubeconfig"))
 	if err != nil {
 		return err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	admin, err := tls.LoadX509KeyPair(s.path("pki", "admin.crt"), s.path("pki", "admin.key"))
-	if err != nil {
-		return err
-	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{admin}}}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
-	for last := errors.New("no answer"); ; {
-		switch response, err := client.Get(server + "/readyz"); {
-		case err != nil:
-			last = err
-		default:
-			_ = response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
-			last = errors.New(response.Status)
+	for {
+		_, err := client.RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		if err == nil {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("kube-apiserver is not ready: %w", last)
+			return fmt.Errorf("kube-apiserver is not ready: %w", err)
 		case <-time.After(readyInterval):
 		}
 	}
+}
+
+// newClient makes a client that asks as fast as it can: the API server knows how much it takes.
+func newClient(kubeconfig string) (*kubernetes.Clientset, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	config.ContentType = runtime.ContentTypeProtobuf
+	return kubernetes.NewForConfig(config)
 }

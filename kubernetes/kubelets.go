@@ -3,17 +3,14 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"embed"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 
 	"gopkg.in/natefinch/lumberjack.v2"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
+	certutil "k8s.io/client-go/util/cert"
 	"sigs.k8s.io/kwok/pkg/apis/internalversion"
 	"sigs.k8s.io/kwok/pkg/config"
 	"sigs.k8s.io/kwok/pkg/kwok/controllers"
@@ -37,13 +34,7 @@ func runKubelets(ctx context.Context, s *settings, listener net.Listener) error 
 	if err != nil {
 		return fmt.Errorf("load stages: %w", err)
 	}
-	restConfig, err := clientcmd.BuildConfigFromFlags("", s.path("pki", "kubelets.kubeconfig"))
-	if err != nil {
-		return err
-	}
-	restConfig.QPS = -1 // no limit: thousands of pods may start or end at once
-	restConfig.ContentType = "application/vnd.kubernetes.protobuf"
-	client, err := kubernetes.NewForConfig(restConfig)
+	client, err := newClient(s.path("pki", "kubelets.kubeconfig"))
 	if err != nil {
 		return err
 	}
@@ -95,12 +86,10 @@ func loadStages() (map[internalversion.StageResourceRef][]*internalversion.Stage
 // serveKubeletAPI answers what the API server asks of kubelets, and nobody but the API server: that
 // is, for the logs of containers that have one.
 func serveKubeletAPI(ctx context.Context, s *settings, listener net.Listener) error {
-	ca, err := os.ReadFile(s.path("pki", "ca.crt"))
+	clients, err := certutil.NewPool(s.path("pki", "ca.crt"))
 	if err != nil {
 		return err
 	}
-	clients := x509.NewCertPool()
-	clients.AppendCertsFromPEM(ca)
 	mux := http.NewServeMux()
 	mux.Handle("GET /containerLogs/{namespace}/{pod}/{container}", s.podLogs)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {

@@ -156,7 +156,7 @@ func serve(ctx context.Context, s *settings) error {
 
 	apiDone := start(fail, "kube-apiserver", apiServer.run)
 	defer apiDone()
-	if err := apiServer.waitReady(ctx, server); err != nil {
+	if err := apiServer.waitReady(ctx); err != nil {
 		return stopReason(ctx, err)
 	}
 	schedulerDone := start(fail, "kube-scheduler", s.superviseScheduler)

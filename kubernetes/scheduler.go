@@ -89,11 +89,9 @@ func (s *settings) superviseScheduler(ctx context.Context) error {
 // runSchedulerOnce runs one scheduler process to its end. Its standard input is a pipe from here:
 // however this process dies, the scheduler notices.
 func (s *settings) runSchedulerOnce(ctx context.Context) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	child := exec.Command(self, schedulerCommand, s.dataDir)
+	// This very binary, even where its file has been replaced or removed since.
+	child := exec.Command("/proc/self/exe", schedulerCommand, s.dataDir)
+	child.Args[0] = os.Args[0]
 	child.Stderr = os.Stderr
 	pipe, err := child.StdinPipe()
 	if err != nil {

@@ -62,7 +62,7 @@ impl Cluster {
     /// returns, the API is served; [`Cluster::settle`] waits for what takes a moment longer.
     pub async fn start(binary: &Path, settings: Settings) -> Result<Self, Error> {
         let started = Timestamp::now();
-        let (process, readiness) = Process::start(Start {
+        let (process, readiness) = Process::start(&Start {
             binary,
             data_dir: &settings.data_dir,
             port: settings.port,

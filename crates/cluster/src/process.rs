@@ -20,6 +20,8 @@ const START_TIMEOUT: Duration = Duration::from_mins(2);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 const KILL_INTERVAL: Duration = Duration::from_millis(5);
+/// How often to try again while another control plane stops.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// Lines of the process' output that an error quotes.
 const QUOTED_LINES: usize = 10;
 
@@ -67,8 +69,20 @@ pub(crate) struct Start<'a> {
 
 impl Process {
     /// Starts a control plane and waits until Kubernetes answers.
-    pub(crate) async fn start(start: Start<'_>) -> Result<(Self, Readiness), Error> {
-        let Start { binary, data_dir, port, unsafe_no_fsync, pod_logs } = start;
+    ///
+    /// One whose parent has just died still stops in order; it is waited for.
+    pub(crate) async fn start(start: &Start<'_>) -> Result<(Self, Readiness), Error> {
+        let begun = Instant::now();
+        loop {
+            match Self::start_once(start).await {
+                Err(Error::Locked { .. }) if begun.elapsed() < STOP_TIMEOUT => tokio::time::sleep(LOCK_INTERVAL).await,
+                result => return result,
+            }
+        }
+    }
+
+    async fn start_once(start: &Start<'_>) -> Result<(Self, Readiness), Error> {
+        let Start { binary, data_dir, port, unsafe_no_fsync, pod_logs } = *start;
         let log = open_log(data_dir)?;
         let mut command = Command::new(binary);
         command.arg("-data-dir").arg(data_dir.path());

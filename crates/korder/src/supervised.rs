@@ -1,7 +1,10 @@
-//! Ending with the process that started this one.
+//! Processes of this very program that live as long as the one that started them.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use anyhow::Context as _;
 
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -10,6 +13,14 @@ pub(crate) const VARIABLE: &str = "KORDER_SUPERVISED";
 
 /// What an orderly stop may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A path that runs this very program, even where its file has been replaced or removed since it was started.
+pub(crate) fn this_program() -> anyhow::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Ok(PathBuf::from("/proc/self/exe"));
+    }
+    std::env::current_exe().context("cannot find the path of this program")
+}
 
 /// Where a supervisor asks for it, makes the end of standard input the same as SIGTERM.
 ///

@@ -84,8 +84,14 @@ impl Korder {
     /// Runs a command that must succeed.
     fn run(&self, arguments: &[&str]) -> Output {
         let output = self.command(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        assert!(output.status.success(), "{arguments:?}: {}\n{}", stderr(&output), self.logs());
         output
+    }
+
+    /// What korder's own programs have written.
+    fn logs(&self) -> String {
+        let names = ["up.log", "korder-controller-manager.log", "korder-webhook.log"];
+        names.map(|name| fs::read_to_string(self.data_dir.join("logs").join(name)).unwrap_or_default()).join("\n")
     }
 
     fn status(&self) -> Value {

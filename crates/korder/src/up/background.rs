@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use super::instance::{Instance, State, make_private_dir};
 use super::start::{Binaries, Wish};
+use crate::supervised;
 
 /// Bound of the whole start; a build comes before.
 const TIMEOUT: Duration = Duration::from_mins(3);
@@ -34,9 +35,10 @@ pub(crate) async fn start_in_background(instance: &Instance, wish: &Wish, printe
         .mode(0o600)
         .open(&log_path)
         .with_context(|| format!("cannot open `{}`", log_path.display()))?;
-    let executable = std::env::current_exe().context("cannot find the path of this program")?;
+    let executable = supervised::this_program()?;
     let progress = Progress::start(printer, "Starting Kubernetes and korder");
     let mut child = Command::new(&executable)
+        .arg0("korder")
         .args(["up", "--in-background", "--quiet", "--color=never", "--data-dir"])
         .arg(instance.data_dir().path())
         .args(wish.port.map(|port| format!("--port={port}")))

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::log_file::LogFile;
 use super::probe::{self, Answer};
+use crate::supervised;
 
 /// How soon a program that ended is started again: ever later, unless it ran well for some time.
 const RESTART_MIN: Duration = Duration::from_millis(500);
@@ -65,7 +66,7 @@ pub(crate) struct Supervised {
 impl Supervised {
     /// Starts a program and keeps it running until `stop`.
     pub(crate) fn start(program: Program, stop: Stop) -> anyhow::Result<Self> {
-        let executable = std::env::current_exe().context("cannot find the path of this program")?;
+        let executable = supervised::this_program()?;
         let log = LogFile::open(&program.log).with_context(|| format!("cannot open `{}`", program.log.display()))?;
         let (sender, health) = watch::channel(Health::default());
         let name = program.name;
@@ -195,10 +196,11 @@ impl Supervisor {
 
 fn spawn(executable: &Path, program: &Program, health_port: u16) -> anyhow::Result<Child> {
     Command::new(executable)
+        .arg0("korder")
         .args(&program.arguments)
         .arg(format!("--health-address=127.0.0.1:{health_port}"))
         .env("KUBECONFIG", &program.kubeconfig)
-        .env(crate::supervised::VARIABLE, "1")
+        .env(supervised::VARIABLE, "1")
         // Ctrl-C in a terminal reaches the whole group; the supervisor stops its programs in order.
         .process_group(0)
         .stdin(Stdio::piped())
