@@ -48,6 +48,12 @@ pub(crate) fn not_found(kind: &Kind, name: &str) -> Refusal {
     refuse(404, "NotFound", format!("{kind} \"{name}\" not found"), Some(resource(kind, name)))
 }
 
+/// 404 for an address below an object of Kubernetes' own kinds that leads nowhere.
+pub(crate) fn no_such_subresource() -> Refusal {
+    let message = "the server could not find the requested resource";
+    refuse(404, "NotFound", message.to_owned(), Some(details("", "", "")))
+}
+
 pub(crate) fn already_exists(kind: &Kind, name: &str) -> Refusal {
     refuse(409, "AlreadyExists", format!("{kind} \"{name}\" already exists"), Some(resource(kind, name)))
 }

@@ -66,9 +66,10 @@ pub(crate) fn answer(store: &mut Store, request: &Arrived<'_>) -> Result<Answer,
     let resource = (info.group.clone(), info.resource.clone());
     let kind = store.kind(&resource).filter(|kind| kind.api.version == info.version).cloned();
     let Some(kind) = kind else { return Ok(Answer::NoSuchPath) };
-    if !is_served(&kind, &info) {
+    if !is_placed(&kind, &info) {
         return Ok(Answer::NoSuchPath);
     }
+    check_subresource(&kind, &info)?;
     if info.verb.is_write() {
         write(store, request, &kind, info, resource, headers)
     } else {
@@ -76,20 +77,28 @@ pub(crate) fn answer(store: &mut Store, request: &Arrived<'_>) -> Result<Answer,
     }
 }
 
-/// Whether the address exists: namespaces where the kind has them, and no subresource that it hasn't.
-fn is_served(kind: &Kind, info: &RequestInfo) -> bool {
-    let place = match (kind.is_namespaced(), info.namespace.is_some()) {
+/// Whether the address has a namespace where the kind needs one, and none elsewhere.
+fn is_placed(kind: &Kind, info: &RequestInfo) -> bool {
+    match (kind.is_namespaced(), info.namespace.is_some()) {
         // Across all namespaces one can only read.
         (true, false) => info.name.is_none() && matches!(info.verb, Verb::List | Verb::Watch),
         (namespaced, given) => namespaced == given,
-    };
-    let subresource = match info.subresource.as_deref() {
+    }
+}
+
+/// Refuses a subresource that the kind hasn't. Of those unknown here, some exist on a real API server: they are not
+/// for us to deny, and are refused as not simulated.
+fn check_subresource(kind: &Kind, info: &RequestInfo) -> Result<(), Refusal> {
+    let exists = match info.subresource.as_deref() {
         Some("status") => kind.status,
         Some("binding" | "eviction") => kind.rules == Rules::Pod,
-        // Others may exist on a real one: not for us to deny. They are refused as not simulated.
         None | Some(_) => true,
     };
-    place && subresource
+    match (exists, kind.rules) {
+        (true, _) => Ok(()),
+        (false, Rules::Custom) => Err(refusal::not_found(kind, info.name.as_deref().unwrap_or_default())),
+        (false, _) => Err(refusal::no_such_subresource()),
+    }
 }
 
 fn read(

@@ -77,8 +77,11 @@ impl Reply {
 
 fn list(kind: &Arc<Kind>, page: &Page, form: Form) -> Bytes {
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
-    if let Some(token) = &page.continue_token {
-        metadata["continue"] = token.as_str().into();
+    match &page.continue_token {
+        Some(token) => metadata["continue"] = token.as_str().into(),
+        // Only the lists of Kubernetes' own kinds leave it out.
+        None if kind.rules == Rules::Custom => metadata["continue"] = "".into(),
+        None => {}
     }
     if let Some(remaining) = page.remaining {
         metadata["remainingItemCount"] = remaining.into();

@@ -62,10 +62,14 @@ fn set_defaults(spec: &mut Value) {
             request_what_is_limited(&mut container["resources"]);
         }
     }
+    tolerate_absence(spec);
+}
+
+/// The admission plugin `DefaultTolerationSeconds`, for new and for changed pods: a node may be away for five minutes.
+fn tolerate_absence(spec: &mut Value) {
     if !spec["tolerations"].is_array() {
         spec["tolerations"] = json!([]);
     }
-    // The admission plugin DefaultTolerationSeconds: a node may be away for five minutes.
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let Some(tolerations) = spec["tolerations"].as_array_mut() else { continue };
         if !tolerations.iter().any(|toleration| toleration["key"] == key || toleration["key"].is_null()) {
@@ -127,10 +131,11 @@ pub(super) fn prepare_update(kind: &Kind, current: &Value, proposed: &mut Value)
             meta::remove(map, &[field]);
         }
     }
-    let (old, new) = (&current["spec"], &proposed["spec"]);
-    if old == new {
+    if current["spec"] == proposed["spec"] {
         return Ok(());
     }
+    tolerate_absence(&mut proposed["spec"]);
+    let (old, new) = (&current["spec"], &proposed["spec"]);
     let name = current["metadata"]["name"].as_str().unwrap_or_default();
     let error = gate_error(old, new).or_else(|| spec_error(old, new));
     if let Some(error) = error {

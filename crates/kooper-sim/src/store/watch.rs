@@ -13,7 +13,7 @@ use super::{Resource, Store};
 use crate::history::Write;
 use crate::kind::Kind;
 use crate::object::Object;
-use crate::refusal::{FieldError, Refusal, expired, version_too_large};
+use crate::refusal::{FieldError, Refusal, expired, internal, version_too_large};
 use crate::selector::Selector;
 
 /// What a watch tells.
@@ -58,8 +58,8 @@ impl Store {
     /// Opens a watch; without a namespace, on all namespaces.
     ///
     /// # Errors
-    /// 400 for bad selectors and versions, 410 for versions forgotten (to be sent as an event), 422 for options that
-    /// don't go together, 504 for versions to come.
+    /// 400 for bad selectors, 410 for versions forgotten (to be sent as an event), 422 for options that don't go
+    /// together, 500 for what is no version (a list answers 400), 504 for versions to come.
     pub(crate) fn watch(
         &self,
         resource: &Resource,
@@ -69,7 +69,8 @@ impl Store {
         check_options(options)?;
         let collection = self.collection(resource)?;
         let selector = Selector::parse(&collection.kind, &options.label_selector, &options.field_selector)?;
-        let version = parse_version(&options.resource_version)?.filter(|version| *version > 0);
+        let version = parse_version(&options.resource_version).map_err(|refusal| internal(refusal.message))?;
+        let version = version.filter(|version| *version > 0);
         let wants_initial = options.send_initial_events.unwrap_or(version.is_none());
         if wants_initial && let Some(version) = version.filter(|version| *version > self.revision) {
             return Err(version_too_large(version, self.revision));

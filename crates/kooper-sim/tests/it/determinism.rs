@@ -91,7 +91,7 @@ fn prints_a_digest() {
 fn another_process_runs_the_same() {
     let test = ["determinism::prints_a_digest", "--exact", "--ignored", "--nocapture"];
     let output = Command::new(std::env::current_exe().unwrap()).args(test).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let (_, theirs) = text.split_once(PREFIX).unwrap_or_else(|| panic!("no digest in {text}"));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let (_, theirs) = printed.split_once(PREFIX).unwrap_or_else(|| panic!("no digest in {printed}"));
     assert_eq!(theirs.lines().next(), Some(digest(7).to_string().as_str()));
 }

@@ -1,10 +1,14 @@
 //! Requests as they are on the wire, for what a typed client would not send.
 
+use std::time::Duration;
+
 use http::Request;
 use http_body_util::BodyExt as _;
-use kooper_sim::{Kind, Sim};
+use kooper_sim::{Kind, Sim, run};
 use kube::client::Body;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, Config};
 use serde_json::{Value, json};
 
 pub(crate) const SHOPS: &str = "/apis/example.com/v1/namespaces/default/shops";
@@ -14,6 +18,27 @@ pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
 pub(crate) fn shops() -> Kind {
     let api = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", "v1", "Shop"), "shops");
     Kind::custom(api).with_status().with_selectable_field("spec.town")
+}
+
+/// The same kind, as a real API server is told of it.
+fn shops_definition() -> Value {
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let schema = json!({"type": "object", "properties": {
+        "spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"town": {"type": "string"}}},
+        "status": open,
+    }});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "shops.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "shops", "singular": "shop", "kind": "Shop", "listKind": "ShopList"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                "selectableFields": [{"jsonPath": ".spec.town"}], "schema": {"openAPIV3Schema": schema},
+            }],
+        },
+    })
 }
 
 pub(crate) fn shop(name: &str) -> Value {
@@ -27,12 +52,58 @@ pub(crate) fn pod(name: &str) -> Value {
     })
 }
 
-pub(crate) struct Http(kube::Client);
+/// A pod that no scheduler touches.
+pub(crate) fn idle_pod(name: &str) -> Value {
+    let mut pod = pod(name);
+    pod["spec"]["schedulerName"] = json!("nobody");
+    pod
+}
+
+/// An API server, and a namespace of one's own on it.
+pub(crate) struct Http {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+}
+
+/// Runs a case on a simulated cluster; or, where `KOOPER_SIM_KUBECONFIG` names a kubeconfig, on the real API server
+/// that the simulated one must answer like. It should have no nodes.
+pub(crate) fn on_any_server<F: Future<Output = ()>>(case: impl FnOnce(Http) -> F) {
+    let Ok(path) = std::env::var("KOOPER_SIM_KUBECONFIG") else {
+        return run(1, |sim| case(Http::new(&sim)));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let kubeconfig = Kubeconfig::read_from(path).unwrap();
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        config.default_retry = false;
+        let http = Http::real(Client::try_from(config).unwrap()).await;
+        case(http).await;
+    });
+}
 
 impl Http {
     pub(crate) fn new(sim: &Sim) -> Self {
         sim.register(shops());
-        Self(sim.client("tester"))
+        Self { client: sim.client("tester"), namespace: "default".to_owned() }
+    }
+
+    async fn real(client: Client) -> Self {
+        let mut http = Self { client, namespace: "default".to_owned() };
+        http.send("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", shops_definition()).await;
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "kooper-sim-"}});
+        let namespace = http.expect(201, "POST", "/api/v1/namespaces", namespace).await;
+        http.namespace = namespace["metadata"]["name"].as_str().unwrap().to_owned();
+        for path in [SHOPS, "/api/v1/namespaces/default/serviceaccounts/default"] {
+            while http.send("GET", path, Value::Null).await.0 != 200 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        http
+    }
+
+    /// An address of the constants above, in this namespace.
+    pub(crate) fn path(&self, path: &str) -> String {
+        path.replacen("/namespaces/default/", &format!("/namespaces/{}/", self.namespace), 1)
     }
 
     /// Sends a request; the answer's code and body, text as a string.
@@ -56,14 +127,16 @@ impl Http {
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request = Request::builder()
             .method(method)
-            .uri(path)
+            .uri(self.path(path))
             .header("content-type", content_type)
             .header("accept", accept)
             .body(Body::from(bytes))
             .unwrap();
-        let response = self.0.send(request).await.unwrap();
+        let response = self.client.send(request).await.unwrap();
         let code = response.status().as_u16();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        // A refusal that turns out to be a watch would never end.
+        let body = tokio::time::timeout(Duration::from_secs(10), response.into_body().collect()).await;
+        let bytes = body.unwrap_or_else(|_| panic!("{method} {path} is answered with a stream")).unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }

@@ -134,15 +134,23 @@ fn the_more_important_goes_first_and_makes_room() {
 /// How capacity is handed from pods that hold it to others that wait gated, while yet others wait for any room.
 #[derive(Clone, Copy)]
 struct HandOver {
-    nominate: bool,
-    /// All at once, or one after another without waiting.
-    batch: bool,
-    restart: bool,
-    touch: bool,
     count: usize,
+    nominate: bool,
+    /// Whether all is freed before anything is taken.
+    batch: bool,
+    scheduler: Fate,
 }
 
-const KEPT: HandOver = HandOver { nominate: true, batch: true, restart: false, touch: false, count: 3 };
+/// What happens to the scheduler after the nominations.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Stays,
+    Restarts,
+    /// It restarts, then the nominated pods are touched.
+    RestartsAndIsTold,
+}
+
+const KEPT: HandOver = HandOver { count: 3, nominate: true, batch: true, scheduler: Fate::Stays };
 
 /// How many of the gated pods lost their place.
 fn stolen(seed: u64, rule: HandOver) -> usize {
@@ -156,7 +164,7 @@ fn stolen(seed: u64, rule: HandOver) -> usize {
         let schedulers = async {
             let first = sim.scheduler(SchedulerOptions::default());
             let restart = sim.wait_until("the restart", MINUTE * 100, |sim| {
-                rule.restart && sim.object("configmaps", "default", "restart").is_some()
+                rule.scheduler != Fate::Stays && sim.object("configmaps", "default", "restart").is_some()
             });
             tokio::select! { biased; _ = first => {}, () = restart => {} }
             sim.scheduler(SchedulerOptions::default()).await
@@ -181,11 +189,11 @@ fn stolen(seed: u64, rule: HandOver) -> usize {
             for index in all.clone().filter(|_| rule.nominate) {
                 http.expect(200, "PATCH", &path(&format!("{}/status", claimant(index))), nominate.clone()).await;
             }
-            if rule.restart {
+            if rule.scheduler != Fate::Stays {
                 sim.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "restart"}})).unwrap();
                 tokio::time::sleep(Duration::from_secs(5)).await;
             }
-            for index in all.clone().filter(|_| rule.touch) {
+            for index in all.clone().filter(|_| rule.scheduler == Fate::RestartsAndIsTold) {
                 http.expect(200, "PATCH", &path(&claimant(index)), json!({"metadata": {"annotations": {"a": "b"}}}))
                     .await;
             }
@@ -243,6 +251,6 @@ fn overlapping_hand_overs_on_a_node_reject_each_other() {
 
 #[test]
 fn a_new_scheduler_knows_nominations_of_gated_pods_once_they_are_touched() {
-    assert!((0..5).all(|seed| stolen(seed, HandOver { restart: true, ..KEPT }) > 0));
-    assert!((0..5).all(|seed| stolen(seed, HandOver { restart: true, touch: true, ..KEPT }) == 0));
+    assert!((0..5).all(|seed| stolen(seed, HandOver { scheduler: Fate::Restarts, ..KEPT }) > 0));
+    assert!((0..5).all(|seed| stolen(seed, HandOver { scheduler: Fate::RestartsAndIsTold, ..KEPT }) == 0));
 }
