@@ -46,8 +46,7 @@ fmt: ## Format the sources
 	$(CARGO) fmt --all
 	cd kubernetes && gofmt -w .
 
-generate manifests: build ## Write deploy/install.yaml and deploy/crds.yaml
-	$(KORDER) crds > deploy/crds.yaml
+generate manifests: build ## Write deploy/install.yaml
 	$(KORDER) install --dry-run --output yaml > deploy/install.yaml
 
 install: build ## Install the kinds on the current cluster
