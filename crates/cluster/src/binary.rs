@@ -22,6 +22,8 @@ const CONTROL_PLANE: &str = "korder-controlplane";
 const KUBECTL: &str = "kubectl";
 /// The oldest minor version of kubectl 1.x that is used where one is there.
 const OLDEST_KUBECTL_MINOR: u32 = 30;
+/// How many builds of other versions stay, for somebody who goes back and forth between them.
+const OLD_BUILDS_KEPT: usize = 2;
 /// How often to look whether another process has finished its build, and how long at most.
 const LOCK_INTERVAL: Duration = Duration::from_millis(500);
 const LOCK_TIMEOUT: Duration = Duration::from_hours(1);
@@ -100,7 +102,25 @@ async fn find_or_build(
     sources::write_to(work.path()).map_err(Error::io("write to", work.path()))?;
     build::build(program, package, work.path(), program, progress).await?;
     fs::rename(work.path().join(program), &path).map_err(Error::io("write", &path))?;
+    remove_old_builds(&dir);
     Ok(path)
+}
+
+/// Removes what other versions have built, but for the newest: each build is more than 100 MB. What runs from a removed
+/// one goes on.
+fn remove_old_builds(current: &Path) {
+    let entries = current.parent().and_then(|cache| fs::read_dir(cache).ok());
+    let others = entries.into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path != current);
+    let mut others: Vec<_> =
+        others.filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path))).collect();
+    others.sort();
+    let excess = others.len().saturating_sub(OLD_BUILDS_KEPT);
+    for (_, path) in others.into_iter().take(excess) {
+        if let Err(error) = fs::remove_dir_all(&path) {
+            // Only space is lost, and the next build tries again.
+            tracing::warn!(path = %path.display(), %error, "cannot remove an old build of the control plane");
+        }
+    }
 }
 
 /// The directory of all that is built, for the values of `XDG_CACHE_HOME` and `HOME`.
@@ -153,6 +173,19 @@ mod tests {
         assert_eq!(dir(None, Some("/h")), Some("/h/.cache/korder/controlplane".into()));
         assert_eq!(dir(Some("relative"), Some("/h")), Some("/h/.cache/korder/controlplane".into()));
         assert_eq!(dir(None, None), None);
+    }
+
+    #[test]
+    fn of_older_builds_only_the_newest_stay() {
+        let cache = tempfile::tempdir().unwrap();
+        let dirs = ["a", "b", "c", "current"].map(|name| cache.path().join(name));
+        for (age, dir) in dirs.iter().rev().enumerate() {
+            fs::create_dir(dir).unwrap();
+            let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_hours(100 - age as u64);
+            File::open(dir).unwrap().set_modified(time).unwrap();
+        }
+        remove_old_builds(&dirs[3]);
+        assert_eq!(dirs.map(|dir| dir.exists()), [false, true, true, true]);
     }
 
     #[test]

@@ -53,8 +53,8 @@ pub enum BuildStep {
 
 impl fmt::Display for BuildProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { program, step, elapsed } = self;
-        write!(f, "building {program} ({} s): ", elapsed.as_secs())?;
+        let Self { program, step, elapsed: _ } = self;
+        write!(f, "building {program}: ")?;
         match step {
             BuildStep::Waiting => f.write_str("another process is at it"),
             BuildStep::Downloading { module } => write!(f, "downloading {module}"),

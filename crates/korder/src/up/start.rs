@@ -101,7 +101,7 @@ impl Binaries {
         let control_plane = binary::control_plane(&mut report).await.map_err(hinted)?;
         let kubectl = binary::kubectl(&mut report).await.map_err(hinted)?;
         if let Some(progress) = progress {
-            progress.finish(format_args!("Built `{}`", control_plane.display()));
+            progress.finish("Built");
         }
         Ok(Self { control_plane, kubectl })
     }
