@@ -43,6 +43,8 @@ pub enum Rules {
     Pod,
     /// Namespaces: they hold others, and go only when they are empty.
     Namespace,
+    /// Definitions of custom resources: the kind that one defines is served from then on.
+    Definition,
 }
 
 impl Kind {
@@ -101,6 +103,10 @@ impl Kind {
             Self::core("ConfigMap", "configmaps"),
             Self::core("Secret", "secrets").with_selectable_field("type"),
             Self::core("ServiceAccount", "serviceaccounts"),
+            Self::native("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions")
+                .with_rules(Rules::Definition)
+                .cluster_scoped()
+                .with_status(),
             Self::native("coordination.k8s.io", "Lease", "leases").with_rules(Rules::Lease),
             Self::native("events.k8s.io", "Event", "events").with_selectable_fields(&[
                 "reason",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Call, Key, Store, meta, pod};
+use super::{Call, Key, Store, definition, meta, pod};
 use crate::admission::AdmissionRequest;
 use crate::kind::{Kind, Rules};
 use crate::object::Object;
@@ -27,6 +27,7 @@ impl Store {
                 object["spec"]["finalizers"] = json!(["kubernetes"]);
                 object["status"] = json!({"phase": "Active"});
             }
+            Rules::Definition => definition::prepare(&kind, &mut object, call.now)?,
             Rules::Custom if kind.status => meta::remove(&mut object, &["status"]),
             Rules::Custom | Rules::BuiltIn | Rules::Lease => {}
         }
@@ -34,7 +35,9 @@ impl Store {
         if self.get(&call.resource, &key).is_ok() {
             return Err(already_exists(&kind, &key.name));
         }
-        self.commit(call, None, Some(object))
+        let created = self.commit(call, None, Some(object))?;
+        self.serve_defined(call, &kind, created.value())?;
+        Ok(created)
     }
 
     /// Asks the rules of the simulation's user.

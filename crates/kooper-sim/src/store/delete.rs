@@ -129,8 +129,10 @@ fn check_preconditions(kind: &Kind, current: &Object, wanted: Option<&Preconditi
 }
 
 fn check_simulated(kind: &Kind, options: &DeleteOptions) -> Result<(), Refusal> {
-    if kind.rules == Rules::Namespace {
-        return Err(not_simulated("the deletion of namespaces"));
+    match kind.rules {
+        Rules::Namespace => return Err(not_simulated("the deletion of namespaces")),
+        Rules::Definition => return Err(not_simulated("the deletion of definitions of custom resources")),
+        _ => {}
     }
     match options.propagation_policy.as_deref() {
         None | Some("Background") if options.orphan_dependents.is_none() => Ok(()),

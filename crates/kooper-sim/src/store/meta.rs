@@ -108,7 +108,7 @@ pub(super) fn prepare_create(
     remove(metadata, &["resourceVersion", "generation"]);
     metadata["uid"] = uid(hash.text(metadata["name"].as_str().unwrap_or_default())).into();
     metadata["creationTimestamp"] = rfc3339(now).into();
-    if matches!(kind.rules, Rules::Custom | Rules::Pod) {
+    if matches!(kind.rules, Rules::Custom | Rules::Definition | Rules::Pod) {
         metadata["generation"] = 1.into();
     }
     normalize(object);

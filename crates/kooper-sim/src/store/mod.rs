@@ -4,6 +4,7 @@
 //! history and in the log of its kind; watches read that log. Nothing is ever changed in place.
 
 mod create;
+mod definition;
 mod delete;
 mod list;
 mod meta;
@@ -28,7 +29,7 @@ use crate::admission::Admission;
 use crate::history::Write;
 use crate::kind::Kind;
 use crate::object::Object;
-use crate::refusal::{Refusal, not_found};
+use crate::refusal::{Refusal, internal, not_found};
 use crate::request::Verb;
 
 /// All objects of a cluster, and all that was written.
@@ -152,7 +153,7 @@ impl Store {
     }
 
     fn collection(&self, resource: &Resource) -> Result<&Collection, Refusal> {
-        self.collections.get(resource).ok_or_else(|| crate::refusal::internal(format!("{resource:?} is not served")))
+        self.collections.get(resource).ok_or_else(|| not_served(resource))
     }
 
     /// Whether a namespace exists, and may be created in.
@@ -173,17 +174,14 @@ impl Store {
             return match (after, before) {
                 (Some(after), _) => Ok(Object::unstored(after)),
                 (None, Some(before)) => Ok(before),
-                (None, None) => Err(crate::refusal::internal("a write from nothing to nothing")),
+                (None, None) => Err(nothing_to_write()),
             };
         }
         let revision = self.revision + 1;
-        let collection = self
-            .collections
-            .get_mut(&call.resource)
-            .ok_or_else(|| crate::refusal::internal(format!("{:?} is not served", call.resource)))?;
+        let collection = self.collections.get_mut(&call.resource).ok_or_else(|| not_served(&call.resource))?;
         let after = after.map(|value| Object::stored(value, revision));
         let Some(key) = after.as_ref().or(before.as_ref()).map(|object| Key::of(object.value())) else {
-            return Err(crate::refusal::internal("a write from nothing to nothing"));
+            return Err(nothing_to_write());
         };
         match &after {
             Some(object) => drop(collection.objects.insert(key.clone(), object.clone())),
@@ -212,8 +210,16 @@ impl Store {
         }
         let result = write.after.clone().or_else(|| write.farewell());
         self.history.push(write);
-        result.ok_or_else(|| crate::refusal::internal("a write from nothing to nothing"))
+        result.ok_or_else(nothing_to_write)
     }
+}
+
+fn not_served((group, plural): &Resource) -> Refusal {
+    internal(format!("`{plural}` of the group `{group}` is not served"))
+}
+
+fn nothing_to_write() -> Refusal {
+    internal("a write from nothing to nothing")
 }
 
 impl Key {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::patch::{self, PatchType};
-use super::{Call, Key, Store, meta, pod};
+use super::{Call, Key, Store, definition, meta, pod};
 use crate::kind::{Kind, Rules};
 use crate::object::Object;
 use crate::refusal::{Refusal, not_simulated};
@@ -43,22 +43,21 @@ impl Store {
         }
         self.ask_admission(call, &kind, Some(current.value()), &mut proposed)?;
         meta::prepare_update(&kind, current.value(), &mut proposed)?;
-        if kind.rules == Rules::Pod {
-            pod::prepare_update(&kind, current.value(), &mut proposed)?;
+        match kind.rules {
+            Rules::Pod => pod::prepare_update(&kind, current.value(), &mut proposed)?,
+            Rules::Definition => definition::prepare(&kind, &mut proposed, call.now)?,
+            _ => {}
         }
         if call.subresource.is_none() && is_new_generation(&kind, current.value(), &proposed) {
             meta::bump_generation(&mut proposed);
         }
-        self.write_changed(call, current, proposed)
+        let written = self.write_changed(call, current, proposed)?;
+        self.serve_defined(call, &kind, written.value())?;
+        Ok(written)
     }
 
     /// Writes a changed object; removes it, if the change took the last thing that kept an ending object.
-    pub(super) fn write_changed(
-        &mut self,
-        call: &Call,
-        current: Arc<Object>,
-        proposed: Value,
-    ) -> Result<Arc<Object>, Refusal> {
+    fn write_changed(&mut self, call: &Call, current: Arc<Object>, proposed: Value) -> Result<Arc<Object>, Refusal> {
         if proposed == *current.value() {
             return Ok(current);
         }
@@ -101,7 +100,7 @@ fn prepare_status(kind: &Kind, current: &Value, proposed: &mut Value) {
 /// where it has a subresource), for a pod its spec. Other kinds have no generation here.
 fn is_new_generation(kind: &Kind, current: &Value, proposed: &Value) -> bool {
     match kind.rules {
-        Rules::Custom => without_metadata(current).ne(without_metadata(proposed)),
+        Rules::Custom | Rules::Definition => without_metadata(current).ne(without_metadata(proposed)),
         Rules::Pod => current["spec"] != proposed["spec"],
         Rules::BuiltIn | Rules::Lease | Rules::Namespace => false,
     }

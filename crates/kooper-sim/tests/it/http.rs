@@ -21,7 +21,7 @@ pub(crate) fn shops() -> Kind {
 }
 
 /// The same kind, as a real API server is told of it.
-fn shops_definition() -> Value {
+pub(crate) fn shops_definition() -> Value {
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let schema = json!({"type": "object", "properties": {
         "spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"town": {"type": "string"}}},

@@ -3,7 +3,7 @@
 use kooper_sim::run;
 use serde_json::{Value, json};
 
-use crate::http::{Http, PODS, SHOPS, idle_pod as pod, on_any_server, shop, version};
+use crate::http::{Http, PODS, SHOPS, idle_pod as pod, on_any_server, shop, shops_definition, version};
 
 const NONE: Value = Value::Null;
 
@@ -14,6 +14,31 @@ fn named(path: &str, name: &str) -> String {
 fn reason_of_cause(answer: &Value) -> (&Value, &Value) {
     let cause = &answer["details"]["causes"][0];
     (&cause["reason"], &cause["field"])
+}
+
+#[test]
+fn a_kind_is_served_once_it_is_defined() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        let mut stalls = shops_definition();
+        stalls["spec"]["names"] = json!({"plural": "stalls", "kind": "Stall"});
+        http.expect(422, "POST", definitions, stalls.clone()).await;
+        stalls["metadata"]["name"] = json!("stalls.example.com");
+        let path = "/apis/example.com/v1/namespaces/default/stalls";
+        http.expect(201, "POST", &format!("{definitions}?dryRun=All"), stalls.clone()).await;
+        http.expect(404, "GET", path, NONE).await;
+        let made = http.expect(201, "POST", definitions, stalls).await;
+        let conditions = made["status"]["conditions"].as_array().unwrap();
+        assert!(conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True"));
+        let mut stall = shop("a");
+        stall["kind"] = json!("Stall");
+        http.expect(201, "POST", path, stall).await;
+        http.expect(200, "PATCH", &named(path, "a/status"), json!({"status": {"open": true}})).await;
+        http.get(&format!("{path}?fieldSelector=spec.town%3DUlm")).await;
+        let same = http.expect(200, "PATCH", &named(definitions, "stalls.example.com"), json!({})).await;
+        assert_eq!(same, made);
+    });
 }
 
 #[test]
@@ -153,6 +178,21 @@ fn dry_runs_move_nothing() {
         http.expect(200, "DELETE", &format!("{path}?dryRun=All"), NONE).await;
         assert_eq!(http.get(&path).await, kept);
         http.expect(422, "POST", &format!("{SHOPS}?dryRun=Some"), shop("c")).await;
+    });
+}
+
+#[test]
+fn dry_runs_and_refusals_use_up_no_version() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        http.expect(201, "POST", SHOPS, shop("a")).await;
+        let before = sim.revision();
+        http.expect(201, "POST", &format!("{SHOPS}?dryRun=All"), shop("b")).await;
+        http.expect(200, "PATCH", &format!("{}?dryRun=All", named(SHOPS, "a")), json!({"spec": {"town": "Bonn"}}))
+            .await;
+        http.expect(200, "DELETE", &format!("{}?dryRun=All", named(SHOPS, "a")), NONE).await;
+        http.expect(409, "POST", SHOPS, shop("a")).await;
+        assert_eq!((sim.revision(), sim.history().len() as u64), (before, before));
     });
 }
 
