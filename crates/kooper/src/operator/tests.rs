@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::sync::lock;
@@ -11,8 +11,8 @@ type Log = Arc<Mutex<Vec<String>>>;
 /// How a part ends.
 #[derive(Clone, Copy)]
 enum End {
-    /// A second after the stop.
-    Stopped,
+    /// So many seconds after the stop.
+    Stopped(u64),
     /// By itself, after a second.
     Done,
     Failed,
@@ -34,11 +34,12 @@ impl Controller for Part {
     fn run(self: Box<Self>, stop: Stop) -> BoxFuture<'static, Result<(), BoxError>> {
         async move {
             lock(&self.log).push(format!("{} runs", self.name));
-            match self.end {
-                End::Stopped => stop.stopped().await,
-                End::Done | End::Failed | End::Panicked => {}
+            let mut seconds = 1;
+            if let End::Stopped(after) = self.end {
+                stop.stopped().await;
+                seconds = after;
             }
-            sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(seconds)).await;
             assert!(!matches!(self.end, End::Panicked), "of a part");
             lock(&self.log).push(format!("{} ends", self.name));
             match self.end {
@@ -75,7 +76,7 @@ impl Crd for Definition {
 fn operator(log: &Log, works: bool, controllers: &[(&'static str, End)]) -> Operator {
     let part = |name, end| Box::new(Part { name, end, log: Arc::clone(log) });
     let mut operator = Operator::new("test").crd(Definition { works, log: Arc::clone(log) });
-    operator.services.push(part("service", End::Stopped));
+    operator.services.push(part("service", End::Stopped(1)));
     for (name, end) in controllers {
         operator = operator.controller(part(name, *end));
     }
@@ -96,14 +97,14 @@ async fn run(operator: Operator) -> Result<(), BoxError> {
 #[tokio::test(start_paused = true)]
 async fn definitions_come_first_and_services_end_last() {
     let log = Log::default();
-    run(operator(&log, true, &[("a", End::Stopped)])).await.unwrap();
+    run(operator(&log, true, &[("a", End::Stopped(2))])).await.unwrap();
     assert_eq!(*lock(&log), ["initialized", "a runs", "service runs", "a ends", "service ends"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_runs_without_its_definitions() {
     let log = Log::default();
-    let error = run(operator(&log, false, &[("a", End::Stopped)])).await.unwrap_err();
+    let error = run(operator(&log, false, &[("a", End::Stopped(2))])).await.unwrap_err();
     assert_eq!(error.to_string(), "no such definition");
     assert_eq!(*lock(&log), ["initialized"]);
 }
@@ -112,7 +113,9 @@ async fn nothing_runs_without_its_definitions() {
 async fn the_first_that_fails_stops_all_in_order() {
     for (end, message) in [(End::Failed, "`bad` failed"), (End::Panicked, "`bad` panicked: of a part")] {
         let log = Log::default();
-        let error = run(operator(&log, true, &[("a", End::Stopped), ("bad", end)])).await.unwrap_err();
+        let start = Instant::now();
+        let error = run(operator(&log, true, &[("a", End::Stopped(2)), ("bad", end)])).await.unwrap_err();
+        assert_eq!(start.elapsed().as_secs(), 6, "2 s of initializing, 1 s to the failure, 2 s and 1 s of stopping");
         assert_eq!(error.to_string(), message);
         let log = lock(&log).clone();
         assert!(log.ends_with(&["a ends".into(), "service ends".into()]), "{log:?}");
@@ -132,6 +135,6 @@ async fn it_can_be_stopped_while_it_initializes() {
     let log = Log::default();
     let (stopper, stop) = Stop::pair();
     stopper.stop();
-    Box::new(operator(&log, true, &[("a", End::Stopped)])).run(stop).await.unwrap();
+    Box::new(operator(&log, true, &[("a", End::Stopped(2))])).run(stop).await.unwrap();
     assert!(lock(&log).is_empty());
 }

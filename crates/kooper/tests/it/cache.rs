@@ -14,6 +14,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::support::{beside, config_map, settle};
 
@@ -268,7 +269,8 @@ fn a_cache_runs_only_once() {
         let (_stopper, stop) = Stop::pair();
         let mut first = Box::new(cache.clone()).run(stop.clone());
         assert!(futures::poll!(&mut first).is_pending());
-        let error = Box::new(cache).run(stop).await.unwrap_err();
+        let second = timeout(Duration::from_mins(1), Box::new(cache).run(stop)).await;
+        let error = second.expect("it runs").unwrap_err();
         assert_eq!(error.to_string(), "the cache of `ConfigMap` runs already: add it to one operator only");
     });
 }

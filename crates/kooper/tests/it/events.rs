@@ -139,14 +139,15 @@ fn one_object_cannot_drown_the_others() {
 fn a_lost_answer_makes_no_second_event() {
     run(5, |sim| async move {
         let plan = FaultPlan::none().with(Requests::writes(), When::Nth(1), Effect::LoseReply);
-        let recorder = recorder(&sim, sim.client_with("events", plan).0);
+        let (client, faults) = sim.client_with("events", plan);
+        let recorder = recorder(&sim, client);
         let scenario = async {
             recorder.publish(&shelf("a"), event("No place."));
             settle().await;
         };
         with_sender(&recorder, scenario).await;
         assert_eq!(notes(&sim), ["No place."]);
-        assert_eq!(recorder.dropped(), 0);
+        assert_eq!((recorder.dropped(), faults.writes()), (0, 2));
     });
 }
 

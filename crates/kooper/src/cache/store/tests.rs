@@ -162,6 +162,14 @@ fn a_write_older_than_the_list_that_lacks_it_is_gone() {
 }
 
 #[test]
+fn an_answer_older_than_what_was_known_before_a_list_tells_nothing_after_it() {
+    let mut store = filled(&[]);
+    store.wrote(&key("a"), seen("a", "u1", 9));
+    assert_eq!(list(&mut store, &[]), ["a@9>-"], "deleted by somebody");
+    assert!(store.wrote(&key("a"), seen("a", "u1", 8)).is_empty());
+}
+
+#[test]
 fn an_unreadable_object_keeps_its_last_readable_state() {
     let mut store = filled(&[("a", "u1", 1)]);
     assert!(store.applied(&key("a"), unreadable("u1")).is_empty());
