@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use kooper::{Cache, Failure, Key, Outcome, patch};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{NamespaceResourceScope, Request};
+use kube::core::{NamespaceResourceScope, Request, Status};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +18,7 @@ const FIELD_MANAGER: &str = "korder-controller";
 const IN_FLIGHT: usize = 16;
 
 /// How soon a pass is made again after a write that others were faster with.
-const CONFLICT_RETRY: Duration = Duration::from_millis(20);
+const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 /// How soon a pass is made again after a write that failed otherwise.
 const ERROR_RETRY: Duration = Duration::from_secs(1);
 
@@ -126,7 +126,7 @@ where
             cache.wrote(written);
             Ok(())
         }
-        Err(error) => Err(gone(cache, object, error)),
+        Err(error) => Err(outdated(client, cache, object, error).await),
     }
 }
 
@@ -192,14 +192,25 @@ pub(crate) async fn patch<K: Namespaced>(
             cache.wrote(patched);
             Ok(())
         }
-        Err(error) => Err(gone(cache, seen, error)),
+        Err(error) => Err(outdated(client, cache, seen, error).await),
     }
 }
 
-/// Takes an object out of the cache that a write found to be gone.
-fn gone<K: Namespaced>(cache: &Cache<K>, object: &K, error: kube::Error) -> kube::Error {
+/// After a write that found the object gone or changed: brings the cache up to date, so that the next look does not
+/// depend on how far behind the watch is.
+async fn outdated<K: Namespaced>(client: &Client, cache: &Cache<K>, object: &K, error: kube::Error) -> kube::Error {
+    let uid = object.meta().uid.as_deref().unwrap_or_default();
     if is_not_found(&error) {
-        cache.deleted(&Key::of(object), object.meta().uid.as_deref().unwrap_or_default());
+        cache.deleted(&Key::of(object), uid);
+    } else if patch::is_stale(&error) {
+        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+        // Best effort: where this fails too, the watch will tell.
+        if let Ok(live) = api::<K>(client, namespace).get_opt(&object.name_any()).await {
+            match live {
+                Some(live) => cache.wrote(live),
+                None => cache.deleted(&Key::of(object), uid),
+            }
+        }
     }
     error
 }
@@ -210,8 +221,8 @@ pub(crate) fn is_not_found(error: &kube::Error) -> bool {
 }
 
 /// Whether the API server refuses a write for what it says, so that trying again soon is no use.
-pub(crate) fn is_refused(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422))
+pub(crate) fn is_refused(status: &Status) -> bool {
+    matches!(status.code, 400 | 403 | 422)
 }
 
 /// What to do about a write that failed: an object that is gone or has changed is looked at again.

@@ -124,6 +124,7 @@ pub(crate) fn nominated(pod: Pod, ticket: &Ticket) -> Pod {
         status: "True".into(),
         reason: "Claimed".into(),
         message: crate::handover::claim_message(ticket),
+        last_transition_time: Some(Time(at(10))),
     };
     let status = PodStatus { nominated_node_name: Some("n".into()), conditions: vec![condition], ..pod.status };
     Pod { status, ..pod }

@@ -120,13 +120,14 @@ pub fn plan(claims: &[Claim<'_>], now: Timestamp) -> Plan {
 fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     let Claim { ticket, claimant, guardian, rival } = *claim;
     let Some(pod) = claimant else { return Stage::Off("the pod is gone") };
+    let off = |why| if is_promised(pod, ticket) { Stage::OffPromised(why) } else { Stage::Off(why) };
     if let Some(node) = &pod.spec.node_name {
         // The annotation came with the ungating: a pod that got there without it has not taken this ticket's place.
         let let_go = pod.annotation(names::ANNOTATION_BOUND_TICKET) == ticket.metadata.name.as_deref();
         return match (let_go, node_of(ticket) == Some(node.as_str())) {
             (true, true) => Stage::Bound,
-            (true, false) => Stage::Off("the pod was bound to another node"),
-            (false, _) => Stage::Off("the pod was bound without this ticket"),
+            (true, false) => off("the pod was bound to another node"),
+            (false, _) => off("the pod was bound without this ticket"),
         };
     }
     if pod.is_ending() {
@@ -138,11 +139,10 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     let age = age(ticket, now);
     if !pod.is_gated() {
         let refused = age >= DEADLINE || (age >= REFUSED_GRACE && pod.unschedulable().is_some());
-        return match (guardian.is_some_and(Pod::is_running), refused, is_promised(pod, ticket)) {
-            (true, ..) => Stage::Off("the pod's gate was removed before the place was free"),
-            (false, false, _) => Stage::Ungated,
-            (false, true, true) => Stage::OffPromised("the scheduler did not place the pod"),
-            (false, true, false) => Stage::Off("the scheduler did not place the pod"),
+        return match (guardian.is_some_and(Pod::is_running), refused) {
+            (true, _) => off("the pod's gate was removed before the place was free"),
+            (false, true) => off("the scheduler did not place the pod"),
+            (false, false) => Stage::Ungated,
         };
     }
     if !is_nominated(pod, ticket) {
@@ -156,7 +156,9 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
         _ if age >= DEADLINE => Stage::OffPromised("the place did not become free in time"),
         None => Stage::Free,
         Some(guardian) if guardian.metadata.deletion_timestamp.is_some() => Stage::Leaving,
-        Some(_) => Stage::Nominated,
+        Some(guardian) if guardian.is_running() => Stage::Nominated,
+        // Evicted, or failed: others may have taken the place already.
+        Some(_) => Stage::OffPromised("the guardian was lost"),
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Toleration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use korder_api::{Quantity, names};
 use serde::{Deserialize, Serialize};
 
@@ -57,8 +58,6 @@ pub struct PodSpec {
     pub volumes: Vec<Volume>,
     /// Devices.
     pub resource_claims: Vec<Named>,
-    /// Whether the pod shares the node's network.
-    pub host_network: bool,
 }
 
 /// Something of which only the name matters.
@@ -157,6 +156,32 @@ pub struct PodStatus {
     pub nominated_node_name: Option<String>,
     /// Conditions.
     pub conditions: Vec<PodCondition>,
+    /// Its containers.
+    pub container_statuses: Vec<ContainerStatus>,
+}
+
+/// What became of a container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerStatus {
+    /// Its state now.
+    pub state: ContainerState,
+}
+
+/// The state of a container, as far as it does not run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerState {
+    /// It waits.
+    pub waiting: Option<Waiting>,
+}
+
+/// Why a container waits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Waiting {
+    /// In one word, such as `ImagePullBackOff`.
+    pub reason: String,
 }
 
 /// A condition of a pod.
@@ -172,6 +197,8 @@ pub struct PodCondition {
     pub reason: String,
     /// Why, in words.
     pub message: String,
+    /// Since when.
+    pub last_transition_time: Option<Time>,
 }
 
 impl Pod {
@@ -205,9 +232,10 @@ impl Pod {
         self.label(names::LABEL_ROLE) == Some(names::ROLE_GUARDIAN)
     }
 
-    /// Whether it asks for a ticket, or did.
+    /// Whether it asks for a ticket, or did: its annotations may be taken off, the gate and the ticket's name remain.
     pub fn is_claimant(&self) -> bool {
-        !self.is_guardian() && names::CLAIM_ANNOTATIONS.iter().any(|key| self.annotation(key).is_some())
+        let asks = || names::CLAIM_ANNOTATIONS.iter().any(|key| self.annotation(key).is_some());
+        !self.is_guardian() && (asks() || self.is_gated() || self.annotation(names::ANNOTATION_BOUND_TICKET).is_some())
     }
 
     /// Whether korder's gate holds it back.
@@ -233,6 +261,11 @@ impl Pod {
     /// A condition by its type.
     pub fn condition(&self, type_: &str) -> Option<&PodCondition> {
         self.status.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+
+    /// When it was made.
+    pub fn created(&self) -> Option<Timestamp> {
+        self.metadata.creation_timestamp.as_ref().map(|time| time.0)
     }
 
     /// What the scheduler last said when it found no place.

@@ -13,8 +13,12 @@ use crate::pod::Pod;
 
 /// How long an ended ticket is kept where it does not say: long enough to be looked at.
 const DEFAULT_TTL: SignedDuration = SignedDuration::from_secs(300);
-/// A ticket that is not ready after this long says so in its status; most are by then and spare the write.
+/// A guardian that does not run this long after its last step says so in the status; most do and spare the write.
 const QUIET_START: SignedDuration = SignedDuration::from_secs(2);
+/// A node that is not known this long after a guardian's making does not exist: before, our view of it may be late.
+const NODE_GRACE: SignedDuration = SignedDuration::from_secs(60);
+/// How often such a node is looked for.
+const NODE_POLL: SignedDuration = SignedDuration::from_secs(2);
 
 /// What is known of a ticket and what belongs to it.
 #[derive(Clone, Debug)]
@@ -123,11 +127,10 @@ fn held(seen: &Observed<'_>, guardian: &Pod, now: Timestamp) -> Plan {
     let ticket = seen.ticket;
     let ready = ticket.phase() == TicketPhase::Ready;
     if !is_guardian_of(guardian, ticket) {
-        let foreign = format!("a pod named `{}` is in the way", guardian.name());
         return if guardian.metadata.deletion_timestamp.is_some() {
             Plan::default()
         } else {
-            Plan::status(ticket, refused(ticket, &foreign, now))
+            Plan::status(ticket, refused(ticket, &in_the_way(guardian), now))
         };
     }
     if guardian.is_running() && seen.node_exists {
@@ -139,7 +142,11 @@ fn held(seen: &Observed<'_>, guardian: &Pod, now: Timestamp) -> Plan {
     if guardian.metadata.deletion_timestamp.is_some() {
         return Plan::default();
     }
-    if guardian.has_ended() || (guardian.spec.node_name.is_some() && !seen.node_exists) {
+    let stranded = guardian.spec.node_name.is_some() && !seen.node_exists;
+    if stranded && guardian.created().is_some_and(|made| now < made + NODE_GRACE) {
+        return Plan::wait_until(now + NODE_POLL);
+    }
+    if guardian.has_ended() || stranded {
         return Plan::step(Step::DeleteGuardian(guardian.uid().to_owned()));
     }
     waiting(ticket, guardian, now)
@@ -152,14 +159,27 @@ fn waiting(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> Plan {
         let status = || pending(ticket, "Unschedulable", &format!("no node has a place: {message}"), now);
         return if unchanged { Plan::default() } else { Plan::status(ticket, status()) };
     }
-    let quiet_until = ticket.metadata.creation_timestamp.as_ref().map_or(now, |made| made.0 + QUIET_START);
-    if ticket.status.is_none() && now < quiet_until {
+    let scheduled = guardian.condition("PodScheduled").filter(|condition| condition.status == "True");
+    let placed = scheduled.and_then(|condition| condition.last_transition_time.as_ref()).map(|time| time.0);
+    let quiet_until = placed.or(guardian.created()).map_or(now, |since| since + QUIET_START);
+    if now < quiet_until {
         return Plan::wait_until(quiet_until);
     }
-    if ticket.status.is_none() {
-        return Plan::status(ticket, pending(ticket, "Starting", "the guardian is starting", now));
+    let held_up = guardian.status.container_statuses.iter().find_map(|container| container.state.waiting.as_ref());
+    let message = match held_up.map(|waiting| waiting.reason.as_str()) {
+        // Said once: a failing image goes back and forth between two reasons.
+        Some(reason) if reason != "ContainerCreating" => format!("the guardian does not start: {reason}"),
+        _ => "the guardian is starting".to_owned(),
+    };
+    let told = ticket.status.iter().flat_map(|status| &status.conditions);
+    let mut told = told.filter(|told| told.type_ == conditions::READY && told.reason == "Starting");
+    if told.any(|told| {
+        told.message == message
+            || message.starts_with("the guardian does") && told.message.starts_with("the guardian does")
+    }) {
+        return Plan::default();
     }
-    Plan::default()
+    Plan::status(ticket, pending(ticket, "Starting", &message, now))
 }
 
 fn used(seen: &Observed<'_>, now: Timestamp) -> Plan {
@@ -197,6 +217,19 @@ fn clean_up(ticket: &Ticket, finished: Timestamp, now: Timestamp) -> Plan {
     }
     let due = finished + ttl.map_or(DEFAULT_TTL, SignedDuration::from_secs);
     if due <= now { Plan::step(Step::DeleteTicket) } else { Plan::wait_until(due) }
+}
+
+/// What to say when a pod that is not ours has the guardian's name.
+pub fn in_the_way(pod: &Pod) -> String {
+    format!("a pod named `{}` is in the way: delete it", pod.name())
+}
+
+/// Guardians must not preempt: a refill would take the places of pods.
+pub const TWIN_PREEMPTION: &str = "Never";
+
+/// Whether a class of this value and preemption policy is right for guardians of claimants of a priority.
+pub fn is_twin(value: i32, preemption: Option<&str>, priority: i32) -> bool {
+    value == priority && preemption == Some(TWIN_PREEMPTION)
 }
 
 /// Whether a pod is the guardian that was made for this very ticket.

@@ -12,7 +12,8 @@ use kube::api::{Api, ObjectMeta, PostParams};
 
 use super::Tickets;
 use super::observe::Seen;
-use crate::{news, write};
+use crate::news;
+use crate::write::{self, Created};
 
 /// A refusal by quota, policy or limits may end by itself, and nothing tells us when.
 const REFUSED_RETRY: Duration = Duration::from_secs(30);
@@ -44,18 +45,18 @@ async fn create_guardian(
     class: &str,
 ) -> Result<Option<Outcome>, Failure> {
     let body = guardian::pod(&seen.ticket, class, &tickets.image);
-    match write::create::<_, Pod>(&tickets.client, &tickets.caches.pods, &body).await {
-        Ok(_) => Ok(None),
-        Err(error) if write::is_refused(&error) => {
-            let kube::Error::Api(status) = &error else { return Err(error.into()) };
-            let refused = ticket::refused(&seen.ticket, &status.message, cx.now());
-            if seen.ticket.status.as_ref() != Some(&refused) {
-                write_status(tickets, cx, &seen.ticket, refused).await?;
-            }
-            Ok(Some(Outcome::After(REFUSED_RETRY)))
-        }
-        Err(error) => Err(write::failure(error)),
+    let why = match write::create::<_, Pod>(&tickets.client, &tickets.caches.pods, &body).await {
+        // Somebody else's pod is in no cache, so that only this answer tells of it.
+        Ok(Created::Exists(pod)) if !ticket::is_guardian_of(&pod, &seen.ticket) => ticket::in_the_way(&pod),
+        Ok(_) => return Ok(None),
+        Err(kube::Error::Api(status)) if write::is_refused(&status) => status.message.clone(),
+        Err(error) => return Err(write::failure(error)),
+    };
+    let refused = ticket::refused(&seen.ticket, &why, cx.now());
+    if seen.ticket.status.as_ref() != Some(&refused) {
+        write_status(tickets, cx, &seen.ticket, refused).await?;
     }
+    Ok(Some(Outcome::After(REFUSED_RETRY)))
 }
 
 async fn write_status(tickets: &Tickets, cx: &Context, ticket: &Ticket, status: TicketStatus) -> Result<(), Failure> {
@@ -81,7 +82,7 @@ async fn create_twin(tickets: &Tickets, value: i32) -> Result<(), Failure> {
             ..ObjectMeta::default()
         },
         value,
-        preemption_policy: Some("Never".to_owned()),
+        preemption_policy: Some(ticket::TWIN_PREEMPTION.to_owned()),
         description: Some(format!("Guardians of tickets for pods of priority {value}. Made by korder.")),
         global_default: None,
     };
@@ -90,10 +91,12 @@ async fn create_twin(tickets: &Tickets, value: i32) -> Result<(), Failure> {
         Err(kube::Error::Api(status)) if status.code == 409 => api.get(&name).await?,
         made => made?,
     };
-    if there.value != value {
-        let why = format!("priority class `{name}` has the value {}, not {value}: delete it", there.value);
-        return Err(Failure::terminal(why));
-    }
+    let right = ticket::is_twin(there.value, there.preemption_policy.as_deref(), value);
     tickets.caches.classes.wrote(there);
-    Ok(())
+    if right {
+        return Ok(());
+    }
+    Err(Failure::terminal(format!(
+        "priority class `{name}` is not korder's: it must have the value {value} and never preempt; delete it"
+    )))
 }

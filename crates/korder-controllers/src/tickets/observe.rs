@@ -7,7 +7,7 @@ use kooper::Key;
 use korder_api::{Ticket, names};
 use korder_core::order;
 use korder_core::pod::Pod;
-use korder_core::ticket::Observed;
+use korder_core::ticket::{self, Observed};
 
 use crate::caches::Caches;
 
@@ -43,8 +43,10 @@ pub(super) fn observe(caches: &Caches, key: &Key) -> Option<Seen> {
     let node = guardian.as_ref().and_then(|guardian| guardian.spec.node_name.clone());
     let node_exists = node.is_some_and(|node| caches.nodes.get(&Key::cluster(node)).is_some());
     let priority = priority(caches, ticket.spec.priority_class_name.as_deref());
-    let twin = priority.map(|value| Key::cluster(names::twin_priority_class(value)));
-    let twin_exists = twin.is_some_and(|twin| caches.classes.get(&twin).is_some());
+    let twin_exists = priority.is_some_and(|value| {
+        let twin = caches.classes.get(&Key::cluster(names::twin_priority_class(value)));
+        twin.is_some_and(|twin| ticket::is_twin(twin.value, twin.preemption_policy.as_deref(), value))
+    });
     let counted = has_counted(caches, &ticket);
     Some(Seen { ticket, guardian, claimant, node_exists, priority, twin_exists, counted })
 }

@@ -110,10 +110,20 @@ fn the_next_batch_waits_until_the_last_is_bound() {
 #[test]
 fn a_claim_whose_pod_is_not_to_come_is_given_back() {
     let given_back = |case: Case| matches!(actions(&[case], at(SOON))[..], [(0, Action::GiveBack(_))]);
+    let withdrawn = |case: Case| matches!(actions(&[case], at(SOON))[..], [(0, Action::Withdraw(_))]);
     assert!(given_back(Case { claimant: None, ..Case::claimed(1) }), "gone");
     assert!(given_back(Case::claimed(1).pod(ending)), "ending");
     assert!(given_back(Case::claimed(1).pod(ungated)), "ungated by hand");
-    assert!(given_back(Case::claimed(1).bound("m")), "bound elsewhere");
+    // A pod that believes that it has the ticket is told first.
+    assert!(withdrawn(Case::claimed(1).bound("m")), "bound elsewhere");
+    let unpromised = Case::claimed(1).bound("m").pod(|mut pod| {
+        pod.status.conditions.clear();
+        pod
+    });
+    assert!(given_back(unpromised), "bound elsewhere and told");
+    let mut failed = Case::claimed(1).nominated();
+    failed.guardian.as_mut().unwrap().status.phase = "Failed".into();
+    assert!(withdrawn(failed), "guardian evicted");
     assert!(given_back(Case { guardian: None, ..Case::claimed(1) }), "guardian lost");
     let other = ticket(2, TicketPhase::Claimed);
     assert!(given_back(Case { ticket: other, ..Case::claimed(1).bound("n") }), "bound by another ticket");
@@ -149,7 +159,7 @@ fn a_pod_that_the_scheduler_refuses_is_given_a_moment() {
                 type_: "PodScheduled".into(),
                 status: "False".into(),
                 reason: "Unschedulable".into(),
-                message: String::new(),
+                ..crate::pod::PodCondition::default()
             });
             pod
         })

@@ -69,7 +69,8 @@ fn a_dead_guardian_is_removed_and_one_that_is_leaving_waited_for() {
     assert_eq!(plan(&seen(&pending, Some(&ending(dead))), at(9)).step, None);
     let stranded = guardian(&pending);
     let no_node = Observed { node_exists: false, ..seen(&pending, Some(&stranded)) };
-    assert_eq!(plan(&no_node, at(9)).step, remove);
+    assert_eq!(plan(&no_node, at(9)), Plan { step: None, wake: Some(at(11)) });
+    assert_eq!(plan(&no_node, at(60)).step, remove);
 }
 
 #[test]
@@ -151,6 +152,7 @@ fn a_guardian_without_a_place_is_quiet_for_a_moment_unless_the_scheduler_has_spo
         status: "False".into(),
         reason: "Unschedulable".into(),
         message: "0/1 nodes".into(),
+        last_transition_time: None,
     });
     assert_eq!(written(&plan(&seen(&new, Some(&waiting)), at(1))), (Pending, "Unschedulable".into()));
 }
@@ -174,4 +176,22 @@ fn a_ticket_that_is_being_deleted_is_left_alone() {
         deleted.metadata.deletion_timestamp = Some(Time(at(1)));
         assert_eq!(plan(&seen(&deleted, None), at(100_000)), Plan::default(), "{phase:?}");
     }
+}
+
+#[test]
+fn a_guardian_that_does_not_start_says_why_once() {
+    let mut waiting = guardian(&new_ticket());
+    waiting.status.phase = "Pending".into();
+    let held_up = |reason: &str| crate::pod::ContainerStatus {
+        state: crate::pod::ContainerState { waiting: Some(crate::pod::Waiting { reason: reason.into() }) },
+    };
+    waiting.status.container_statuses = vec![held_up("ErrImagePull")];
+    let unschedulable = Ticket { status: Some(pending(&new_ticket(), "Unschedulable", "", at(0))), ..new_ticket() };
+    let first = plan(&seen(&unschedulable, Some(&waiting)), at(9));
+    let Some(Step::WriteStatus(status)) = first.step else { panic!() };
+    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY).unwrap();
+    assert_eq!(ready.message, "the guardian does not start: ErrImagePull");
+    let told = Ticket { status: Some(*status), ..new_ticket() };
+    waiting.status.container_statuses = vec![held_up("ImagePullBackOff")];
+    assert_eq!(plan(&seen(&told, Some(&waiting)), at(9)), Plan::default());
 }
