@@ -16,10 +16,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A path that runs this very program, even where its file has been replaced or removed since it was started.
 pub(crate) fn this_program() -> anyhow::Result<PathBuf> {
-    if cfg!(target_os = "linux") {
-        return Ok(PathBuf::from("/proc/self/exe"));
-    }
-    std::env::current_exe().context("cannot find the path of this program")
+    let path = std::env::current_exe().context("cannot find the path of this program")?;
+    // The kernel marks the name of a file that has gone; what it names still runs from here.
+    Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
 }
 
 /// Where a supervisor asks for it, makes the end of standard input the same as SIGTERM.
