@@ -242,10 +242,11 @@ impl Case {
         Ok(())
     }
 
-    /// What is there, for the message of a failure.
+    /// What is there and what korder has told, for the message of a failure.
     fn report(&self) -> String {
         let Self { orders, tickets, pods, events, .. } = self;
-        let parts = [orders.shown(), tickets.shown(), pods.shown(), events.shown()];
+        let is_ours = |event: &Event| event.reporting_controller.as_deref().is_some_and(|by| by.starts_with("korder."));
+        let parts = [orders.shown(), tickets.shown(), pods.shown(), events.log().shown(is_ours)];
         format!("in namespace `{}` there was last:\n{}", self.namespace, parts.join("\n"))
     }
 

@@ -208,9 +208,11 @@ where
             (Some(result), _) => Ok(result),
             (None, Some(broken)) => bail!("while waiting until {what}: {broken}"),
             (None, None) if in_time => bail!("while waiting until {what}: the watch has ended"),
-            (None, None) => {
-                Err(anyhow!("waited {} s in vain until {what}; last seen:\n{}", deadline.as_secs_f32(), shown(&last)))
-            }
+            (None, None) => Err(anyhow!(
+                "waited {} s in vain until {what}; last seen:\n{}",
+                deadline.as_secs_f32(),
+                last.shown(|_| true)
+            )),
         }
     }
 }
@@ -218,23 +220,26 @@ where
 /// How many objects a message shows.
 const SHOWN_AT_MOST: usize = 30;
 
-/// The objects that are there, a line each.
-fn shown<K: Resource<DynamicType = ()> + Shown>(log: &Log<K>) -> String {
-    let kind = K::kind(&());
-    if log.live.is_empty() {
-        return format!("  no {kind}");
+impl<K: Resource<DynamicType = ()> + Shown> Log<K> {
+    /// The objects that are there now and that a message is about, a line each.
+    pub fn shown(&self, matters: impl Fn(&K) -> bool) -> String {
+        let kind = K::kind(&());
+        let line = |(name, object): (&String, &Arc<K>)| format!("  {kind} {name}: {}", object.shown());
+        let mut lines: Vec<String> = self.live.iter().filter(|(_, object)| matters(object)).map(line).collect();
+        if lines.is_empty() {
+            lines.push(format!("  no {kind}"));
+        }
+        if lines.len() > SHOWN_AT_MOST {
+            let rest = lines.split_off(SHOWN_AT_MOST).len();
+            lines.push(format!("  … and {rest} more"));
+        }
+        lines.join("\n")
     }
-    let line = |(name, object): (&String, &Arc<K>)| format!("  {kind} {name}: {}", object.shown());
-    let mut lines: Vec<String> = log.live.iter().take(SHOWN_AT_MOST).map(line).collect();
-    if log.live.len() > SHOWN_AT_MOST {
-        lines.push(format!("  … {} in all", log.live.len()));
-    }
-    lines.join("\n")
 }
 
 impl<K: Resource<DynamicType = ()> + Shown> History<K> {
     /// The objects that are there now, a line each, for people.
     pub fn shown(&self) -> String {
-        shown(&self.log.borrow())
+        self.log.borrow().shown(|_| true)
     }
 }

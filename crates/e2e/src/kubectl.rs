@@ -51,6 +51,12 @@ impl Kubectl {
         Self { namespace: namespace.into(), ..self.clone() }
     }
 
+    /// The same with what it learns of the API kept elsewhere: a directory that is empty makes it learn anew.
+    #[must_use]
+    pub fn with_cache(&self, cache_dir: impl Into<OsString>) -> Self {
+        Self { cache_dir: cache_dir.into(), ..self.clone() }
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.env("KUBECONFIG", &self.kubeconfig).arg("--cache-dir").arg(&self.cache_dir);

@@ -109,7 +109,9 @@ impl Stage<'_> {
             ("describe order my-order", &["3 of 3 tickets are ready", "TicketsIssued", "made 3 tickets", "Ready"]),
             (&describe_ticket, &["my-business-pod", node, "Held", "HandingOver", "InUse"]),
         ];
-        let kubectl = self.case.environment().kubectl();
+        // One that has never seen another `orders`.
+        let cache = tempfile::tempdir()?;
+        let kubectl = self.case.environment().kubectl().with_cache(cache.path());
         for (command, parts) in commands {
             let shown = kubectl.get(&command.split(' ').collect::<Vec<_>>()).await?;
             let missing: Vec<_> = parts.iter().filter(|part| !shown.contains(**part)).collect();

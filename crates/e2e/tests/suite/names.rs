@@ -42,7 +42,9 @@ pub(crate) async fn are_ambiguous(case: &Case) -> Result<bool> {
 async fn another_group_may_have_orders_too(case: &Case) -> Result<()> {
     // Others ask for plain `orders`.
     let _alone = case.environment().cluster_wide().await;
-    let kubectl = case.kubectl();
+    // What it learns here of the foreign kind must not be believed elsewhere.
+    let cache = tempfile::tempdir()?;
+    let kubectl = case.kubectl().with_cache(cache.path());
     if are_ambiguous(case).await? {
         return use_names_that_always_work(case, &kubectl).await;
     }
