@@ -58,6 +58,7 @@
 //! - Refused as not simulated: server-side apply, strategic merge of lists other than conditions, strict field
 //!   validation, `scale` and other subresources, deletion that waits for dependents or orphans them, and the deletion of
 //!   namespaces and of definitions of custom resources. Kinds whose effects aren't simulated, such as ResourceQuota, aren't served until they are registered.
+//! - The history is kept whole: a run of many hours needs memory for all its writes.
 //! - Pods get the defaults that matter for scheduling, not all. A pod's containers do nothing; none ends by itself.
 //! - The scheduler has the filters for resources, node selectors, node affinity and taints, preemption without disruption
 //!   budgets, and one way to score. A pod that asks for more fails the run.

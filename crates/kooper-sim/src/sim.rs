@@ -23,7 +23,7 @@ use crate::refusal::bad_request;
 use crate::request::Verb;
 use crate::service::serve;
 use crate::shared::Shared;
-use crate::store::{Call, Resource};
+use crate::store::{Call, Key, Resource};
 
 /// A simulated cluster: an API server in memory. Clones are handles to the same one.
 ///
@@ -103,11 +103,10 @@ impl Sim {
     /// An object as the API server has it now. The resource is named as in `pods` or `shops.example.com`; the namespace
     /// is ignored where the kind has none.
     pub fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        let objects = self.objects(resource);
-        objects.into_iter().find(|object| {
-            let metadata = &object.value()["metadata"];
-            metadata["name"] == name && metadata["namespace"].as_str().is_none_or(|found| found == namespace)
-        })
+        let (resource, state) = (parse_resource(resource), self.shared.lock());
+        let namespaced = state.store.kind(&resource)?.is_namespaced();
+        let namespace = if namespaced { namespace.to_owned() } else { String::new() };
+        state.store.get(&resource, &Key { namespace, name: name.to_owned() }).ok().cloned()
     }
 
     /// The objects of a kind as the API server has them now, ordered by namespace and name. The resource is named as in
