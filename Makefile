@@ -58,8 +58,8 @@ deploy: build ## Install korder on the current cluster
 undeploy uninstall: build ## Remove korder from the current cluster
 	$(KORDER) uninstall
 
-run: build ## Run the controllers here, against the current cluster
-	$(KORDER) controller
+run: build ## Run the controllers here, against the current cluster, in the account that they have there
+	$(KORDER) controller --as system:serviceaccount:korder-system:korder-controller-manager
 
 up: build ## Start an embedded Kubernetes with korder on it
 	$(KORDER) up $(ARGS)

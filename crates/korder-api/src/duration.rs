@@ -93,7 +93,7 @@ impl JsonSchema for Duration {
             "type": "string",
             "maxLength": 32,
             "x-kubernetes-validations": [{
-                "rule": "self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') \
+                "rule": "self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(h|m|s|ms))+$') \
                          && duration(self) > duration('0s') && duration(self) <= duration('87600h')",
                 "message": "must be a duration above 0 and up to 87600h, such as 30m, 24h or 1h30m",
             }],

@@ -1,6 +1,6 @@
-//! Every name that korder writes on objects: labels, annotations, gates, conditions, field managers.
+//! Every name by which users and the parts of korder know each other: labels, annotations, gates, conditions.
 //!
-//! Names stand here once; manifests, controllers and tests take them from here.
+//! They stand here once; manifests, controllers and tests take them from here.
 
 /// The API group of korder's kinds.
 pub const GROUP: &str = "core.korder.dev";

@@ -61,7 +61,7 @@ pub struct OrderSpec {
     pub paused: Option<bool>,
     /// How many units are wanted; 1 where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 100_000))]
+    #[schemars(range(min = 0, max = 10_000))]
     pub replicas: Option<i32>,
 
     /// Supply: what each ticket is.
@@ -317,7 +317,7 @@ pub struct OrderStatus {
     /// Tickets whose pod is bound.
     #[serde(default)]
     pub used: i32,
-    /// Tickets that expired, ever.
+    /// Tickets that expired and are not made again; only under `OnClaim`.
     #[serde(default)]
     pub expired: i32,
     /// Tickets that were made, ever: the number of the last one.
@@ -325,7 +325,7 @@ pub struct OrderStatus {
     pub issued: i64,
     /// The numbers of the tickets that expired and are not made again, as ranges: `2-4,7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 65_536))]
+    #[schemars(length(max = 131_072))]
     pub closed: Option<String>,
     /// Selects the tickets of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]

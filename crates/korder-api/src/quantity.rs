@@ -22,6 +22,8 @@ pub struct Quantity {
 #[error("`{0}` is not a quantity: write a non-negative number with an optional unit, as `500m`, `2` or `1Gi`")]
 pub struct InvalidQuantity(String);
 
+/// Digits behind the point that count; those after them only round up, far below a billionth.
+const MAX_FRACTION: usize = 9;
 const NANO: i128 = 1_000_000_000;
 /// The API server keeps quantities below 2^63 and caps what is larger; so do we.
 const MAX_NANOS: i128 = (i64::MAX as i128) * NANO;
@@ -67,17 +69,21 @@ fn parse_nanos(text: &str) -> Option<i128> {
         return None;
     }
     let (numerator, denominator) = multiplier(suffix)?;
-    // The value is `whole.fraction * numerator / denominator`, in nanos, rounded up like the API server does.
+    Some(nanos(whole, fraction, numerator, denominator).unwrap_or(MAX_NANOS).min(MAX_NANOS))
+}
+
+/// `whole.fraction * numerator / denominator` in nanos, rounded up like the API server does; none if that is beyond all
+/// bounds.
+fn nanos(whole: &str, fraction: &str, numerator: i128, denominator: i128) -> Option<i128> {
+    let fraction = fraction.trim_end_matches('0');
+    let (fraction, rest) = fraction.split_at(fraction.len().min(MAX_FRACTION));
     let scaled = |digits: &str| -> Option<i128> {
         if digits.is_empty() { Some(0) } else { digits.parse::<i128>().ok()?.checked_mul(numerator)?.checked_mul(NANO) }
     };
-    let fraction_unit = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let whole = scaled(whole)?;
-    let fraction = scaled(fraction)?;
-    let total = whole.checked_mul(fraction_unit)?.checked_add(fraction)?;
+    let fraction_unit = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    let total = scaled(whole)?.checked_mul(fraction_unit)?.checked_add(scaled(fraction)?)?;
     let unit = fraction_unit.checked_mul(denominator)?;
-    let nanos = total / unit + i128::from(total % unit != 0);
-    Some(nanos.min(MAX_NANOS))
+    Some(total / unit + i128::from(total % unit != 0 || !rest.is_empty()))
 }
 
 /// Numerator and denominator of a suffix.
@@ -104,10 +110,10 @@ fn multiplier(suffix: &str) -> Option<(i128, i128)> {
         "Ei" => binary(6),
         _ => {
             let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
+            // Beyond these, all is the most or the least that there is.
             match exponent {
-                0..=18 => decimal(exponent.unsigned_abs()),
-                -9..0 => fraction(exponent.unsigned_abs()),
-                _ => None,
+                0.. => decimal(exponent.unsigned_abs().min(19)),
+                _ => fraction(exponent.unsigned_abs().min(18)),
             }
         }
     }
@@ -215,6 +221,12 @@ mod tests {
             ("5e-3", 5, 1),
             ("1n", 1, 1),
             ("100u", 1, 1),
+            ("1e-10", 1, 1),
+            ("1e-30", 1, 1),
+            ("1.00000000000000000000000000Gi", 1_073_741_824_000, 1_073_741_824),
+            ("0.0000000000000000000000000001", 1, 1),
+            ("99999999999999999999999999999999", i64::MAX, i64::MAX),
+            ("1e999", i64::MAX, i64::MAX),
             ("9007199254740993", 9_007_199_254_740_993_000, 9_007_199_254_740_993),
         ];
         for (text, millis, units) in table {
@@ -225,7 +237,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "lots", "-1", "1.2.3", "1 Gi", "1gi", "1e999", "0x10", "Gi", ".", "1e", "٣", "NaN"] {
+        for text in ["", "lots", "-1", "1.2.3", "1 Gi", "1gi", "0x10", "Gi", ".", "1e", "٣", "NaN"] {
             assert!(text.parse::<Quantity>().is_err(), "{text}");
         }
     }

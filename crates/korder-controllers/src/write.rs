@@ -225,6 +225,11 @@ pub(crate) fn is_refused(status: &Status) -> bool {
     matches!(status.code, 400 | 403 | 422)
 }
 
+/// Whether the API server refuses a patch for what it says, and not because the object has changed.
+pub(crate) fn is_refused_for_good(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if is_refused(status)) && !patch::is_stale(error)
+}
+
 /// What to do about a write that failed: an object that is gone or has changed is looked at again.
 pub(crate) fn failure(error: kube::Error) -> Failure {
     if is_not_found(&error) { Failure::Conflict(error.into()) } else { error.into() }

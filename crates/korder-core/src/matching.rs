@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use korder_api::{Ticket, TicketPhase, names};
 
 use crate::fit::{Misfit, Needs};
@@ -13,6 +13,20 @@ use crate::node::Node;
 use crate::pod::Pod;
 use crate::resources::Amounts;
 use crate::ticket::is_guardian_of;
+
+/// A pod that has lost its place waits this long before it gets another: whatever went wrong may go wrong again, and
+/// each try takes a guardian's place from the others.
+const REST: SignedDuration = SignedDuration::from_secs(30);
+
+/// Until when a pod is given no ticket, if it has just lost a place.
+pub fn rests_until(pod: &Pod, now: Timestamp) -> Option<Timestamp> {
+    let lost =
+        pod.condition(names::CONDITION_TICKET_BOUND).filter(|condition| condition.reason == REASON_PLACE_LOST)?;
+    Some(lost.last_transition_time.as_ref()?.0 + REST).filter(|&until| now < until)
+}
+
+/// Why a pod has its ticket no more.
+pub const REASON_PLACE_LOST: &str = "PlaceLost";
 
 /// A ticket that can be given away now.
 #[derive(Clone, Debug)]

@@ -112,8 +112,8 @@ fn tickets() -> Policy {
 fn pods() -> Policy {
     Policy {
         name: "not-built-yet-pods.korder.dev",
-        rules: rules("", "v1", &["pods"], &["CREATE"]),
-        only_if: vec![("annotated", "has(object.metadata.annotations)".into())],
+        rules: rules("", "v1", &["pods"], &["CREATE", "UPDATE"]),
+        only_if: vec![("annotated", "has(object.metadata.annotations)".into()), annotations_are_new()],
         variables: vec![],
         validations: POD_ANNOTATIONS.iter().map(Line::of_annotation).collect(),
     }
@@ -126,6 +126,12 @@ fn ours(resources: &[&str], operations: &[&str]) -> Value {
 /// Objects stored by a korder that knew more must still be deletable: taking a finalizer off is an update.
 fn spec_is_new() -> (&'static str, String) {
     ("spec-is-new", "oldObject == null || object.spec != oldObject.spec".into())
+}
+
+/// Pods that a korder that knew more let in must still be served: others update them all the time.
+fn annotations_are_new() -> (&'static str, String) {
+    let same = "has(oldObject.metadata.annotations) && object.metadata.annotations == oldObject.metadata.annotations";
+    ("annotations-are-new", format!("oldObject == null || !({same})"))
 }
 
 impl Line {

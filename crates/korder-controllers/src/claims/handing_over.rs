@@ -6,6 +6,7 @@ use std::time::Duration;
 use kooper::{Context, Failure, Outcome};
 use korder_api::{Ticket, TicketPhase, TicketStatus, names};
 use korder_core::handover::{self, Action, Claim, Step};
+use korder_core::matching::REASON_PLACE_LOST;
 use korder_core::pod::Pod;
 use korder_core::ticket;
 use serde_json::json;
@@ -80,7 +81,15 @@ fn rival(caches: &Caches, ticket: &Ticket) -> Option<Arc<Ticket>> {
 
 async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Result<(), kube::Error> {
     match (action, &seen.claimant, &seen.guardian) {
-        (Action::Nominate, Some(pod), _) => nominate(claims, cx, seen, pod).await,
+        (Action::Nominate, Some(pod), _) => match nominate(claims, cx, seen, pod).await {
+            // Whoever refuses it will do so again, and the others of the batch must not wait for it.
+            Err(error) if write::is_refused_for_good(&error) => {
+                let why = format!("the pod could not be nominated: {error}");
+                let status = ticket::given_back(&seen.ticket, seen.guardian.as_deref(), &why, cx.now());
+                write_status(claims, cx, seen, status).await
+            }
+            nominated => nominated,
+        },
         (Action::RemoveGuardian, Some(pod), Some(guardian)) => remove_guardian(claims, seen, pod, guardian).await,
         (Action::Ungate, Some(pod), _) => ungate(claims, seen, pod).await,
         (Action::Use, ..) => write_status(claims, cx, seen, ticket::in_use(&seen.ticket, cx.now())).await,
@@ -136,12 +145,12 @@ async fn ungate(claims: &Claims, seen: &Seen, pod: &Pod) -> Result<(), kube::Err
 
 /// Takes the nomination back, and says why.
 async fn withdraw(claims: &Claims, cx: &Context, pod: &Pod, why: &str) -> Result<(), kube::Error> {
-    let mut operations = conditions::of_pod(pod, false, "PlaceLost", why, cx.now());
+    let mut operations = conditions::of_pod(pod, false, REASON_PLACE_LOST, why, cx.now());
     if pod.status.nominated_node_name.is_some() {
         operations.push(json!({"op": "remove", "path": "/status/nominatedNodeName"}));
     }
     write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations)).await?;
-    news::tell(&cx.recorder, pod, "HandOver", "PlaceLost", why);
+    news::tell(&cx.recorder, pod, "HandOver", REASON_PLACE_LOST, why);
     Ok(())
 }
 

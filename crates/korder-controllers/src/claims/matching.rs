@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kooper::{Context, Failure, Key, Outcome};
 use korder_api::{Order, Ticket, TicketPhase, names};
-use korder_core::matching::{Candidate, Shelf, Verdict, Wait};
+use korder_core::matching::{Candidate, Shelf, Verdict, Wait, rests_until};
 use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_core::ticket;
@@ -27,7 +27,7 @@ pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failu
     if let Some(outcome) = write::pace(&[settled]) {
         return Ok(outcome);
     }
-    let seen = observe(&claims.caches);
+    let seen = observe(&claims.caches, cx.now());
     let candidates = seen.shelf.iter().filter_map(|(ticket, guardian, node)| Candidate::new(ticket, guardian, node));
     let orders = seen.orders.iter().map(|order| {
         (order.metadata.namespace.as_deref().unwrap_or_default(), order.metadata.name.as_deref().unwrap_or_default())
@@ -37,7 +37,7 @@ pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failu
         Verdict::Wait(_) => quiet_for(pod, cx),
         Verdict::Claim(_) => None,
     });
-    let wake = quiet.min();
+    let wake = quiet.chain(seen.rest.map(|until| until.duration_since(cx.now()))).min();
     let mut acts = Vec::with_capacity(verdicts.len());
     for (pod, verdict) in &verdicts {
         acts.push(act(claims, cx, pod, verdict));
@@ -53,13 +53,17 @@ struct Seen {
     orders: Vec<Arc<Order>>,
     waiting: Vec<Arc<Pod>>,
     shelf: Vec<(Arc<Ticket>, Arc<Pod>, Arc<Node>)>,
+    /// When the first pod that has lost its place has rested.
+    rest: Option<Timestamp>,
 }
 
-fn observe(caches: &Caches) -> Seen {
+fn observe(caches: &Caches, now: Timestamp) -> Seen {
     let mut waiting = caches.pods.by_index(GATED, "");
     waiting.retain(|pod| !pod.is_ending() && !has_claim(caches, pod));
+    let rest = waiting.iter().filter_map(|pod| rests_until(pod, now)).min();
+    waiting.retain(|pod| rests_until(pod, now).is_none());
     if waiting.is_empty() {
-        return Seen { orders: vec![], waiting, shelf: vec![] };
+        return Seen { orders: vec![], waiting, shelf: vec![], rest };
     }
     let ready = caches.tickets.by_index(BY_PHASE, TicketPhase::Ready.as_str());
     let with_place = |ticket: Arc<Ticket>| {
@@ -67,7 +71,7 @@ fn observe(caches: &Caches) -> Seen {
         let node = caches.nodes.get(&Key::cluster(guardian.spec.node_name.as_ref()?))?;
         Some((ticket, guardian, node))
     };
-    Seen { orders: caches.orders.list(), waiting, shelf: ready.into_iter().filter_map(with_place).collect() }
+    Seen { orders: caches.orders.list(), waiting, shelf: ready.into_iter().filter_map(with_place).collect(), rest }
 }
 
 fn has_claim(caches: &Caches, pod: &Pod) -> bool {

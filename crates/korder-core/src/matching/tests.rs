@@ -108,6 +108,21 @@ fn why_a_pod_waits() {
 }
 
 #[test]
+fn a_pod_that_lost_its_place_rests() {
+    let mut pod = claimant(1);
+    assert_eq!(rests_until(&pod, at(0)), None);
+    pod.status.conditions.push(crate::pod::PodCondition {
+        type_: names::CONDITION_TICKET_BOUND.into(),
+        status: "False".into(),
+        reason: REASON_PLACE_LOST.into(),
+        message: String::new(),
+        last_transition_time: Some(Time(at(10))),
+    });
+    assert_eq!(rests_until(&pod, at(11)), Some(at(40)));
+    assert_eq!(rests_until(&pod, at(40)), None);
+}
+
+#[test]
 fn a_pod_that_names_no_order_takes_from_any_of_its_namespace() {
     let tickets = OnShelf::of([ready(1)]);
     let mut pod = claimant(1);

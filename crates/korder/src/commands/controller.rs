@@ -22,15 +22,20 @@ pub(crate) struct Arguments {
     /// Name of this process in events
     #[arg(long, env = "POD_NAME", default_value = "korder", value_name = "NAME")]
     instance: String,
+    /// Act as this user, as in `kubectl --as`: the policies let nobody but the controllers' account write what is korder's
+    #[arg(long = "as", value_name = "USER")]
+    act_as: Option<String>,
     #[command(flatten)]
     logging: logging::LogArguments,
 }
 
 /// Runs until a signal, or until something fails for good.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { health_address, guardian_image, instance, logging } = arguments;
+    let Arguments { health_address, guardian_image, instance, act_as, logging } = arguments;
     logging.start()?;
-    let client = kube::Client::try_default().await.context("cannot find out which cluster to work for")?;
+    let mut config = kube::Config::infer().await.context("cannot find out which cluster to work for")?;
+    config.auth_info.impersonate = act_as;
+    let client = kube::Client::try_from(config).context("cannot make a client for the cluster")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let controllers = korder_controllers::controllers(&client, &Config { guardian_image, instance }, &clock);
     let caches = controllers.caches.clone();

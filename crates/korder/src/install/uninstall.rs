@@ -213,7 +213,8 @@ fn pods_of(client: &Client, pod: &Pod) -> Api<Pod> {
 fn forgive_gone<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match result {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) if kooper::patch::is_stale(&error) => Ok(()),
         Err(error) => Err(error),
     }
 }

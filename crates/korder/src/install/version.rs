@@ -18,8 +18,8 @@ pub(super) fn check(version: &Info) -> Result<(), Hinted> {
         return Err(Hinted::new(
             format!(
                 "the cluster runs Kubernetes `{}`, and korder needs 1.{OLDEST_MINOR} or newer: \
-                 before it, the API server neither finds claims by a field of a status (selectable fields) \
-                 nor does the scheduler hand capacity over to a pod as korder needs it",
+                 before it, custom resources can't be selected by field, as in \
+                 `kubectl get ktk --field-selector .status.phase=Ready`, and the hand-over was never tried",
                 version.git_version
             ),
             "upgrade the cluster, or try korder on an embedded one with `korder up`",
