@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -67,6 +68,7 @@ pub struct Case {
     environment: Arc<Environment>,
     namespace: String,
     nodes: Mutex<Vec<String>>,
+    nodes_made: AtomicUsize,
 }
 
 impl Case {
@@ -110,6 +112,7 @@ impl Case {
             environment: Arc::clone(environment),
             namespace,
             nodes: Mutex::new(Vec::new()),
+            nodes_made: AtomicUsize::new(0),
         })
     }
 
@@ -167,7 +170,7 @@ impl Case {
             bail!(Skipped("nodes can't be simulated on this cluster: KWOK does not run there".to_owned()));
         }
         let api: Api<Node> = Api::all(self.client());
-        let first = self.nodes().len();
+        let first = self.nodes_made.fetch_add(count, Ordering::Relaxed);
         let names: Vec<String> = (first..first + count).map(|number| format!("{}-{number}", self.namespace)).collect();
         for name in &names {
             let made = api.create(&PostParams::default(), &objects::node(name, &self.namespace, size)).await;
@@ -178,6 +181,14 @@ impl Case {
             self.until_node(name, "is ready", is_ready).await?;
         }
         Ok(names)
+    }
+
+    /// Removes a node that the test has made, as when a machine is taken away.
+    pub async fn remove_node(&self, name: &str) -> Result<()> {
+        self.nodes().retain(|node| node != name);
+        let nodes: Api<Node> = Api::all(self.client());
+        let deleted = nodes.delete(name, &DeleteParams::default()).await;
+        deleted.with_context(|| format!("cannot delete node `{name}`")).map(drop)
     }
 
     /// Waits until a node is as asked.

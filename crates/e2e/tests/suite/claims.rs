@@ -99,6 +99,12 @@ async fn a_pod_that_fits_no_ticket_waits_and_is_told_why(case: &Case) -> Result<
             json!({"spec": {"containers": [{"name": "app", "image": "app", "resources": {"limits": {"example.com/device": "1"}}}]}}),
             "example.com/device",
         ),
+        (
+            "sidecar",
+            json!({"spec": {"initContainers": [{"name": "side", "image": "side", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1m"}}}]}}),
+            "cpu",
+        ),
+        ("pod-level", json!({"spec": {"resources": {"requests": {"cpu": "600m"}}}}), "cpu"),
         ("label", json!({"spec": {"nodeSelector": {"disk": "fast"}}}), "`disk=fast`"),
         ("taint", json!({"spec": {"tolerations": null}}), objects::OWN_NODE),
         ("priority", json!({"spec": {"priorityClassName": lowly}}), "-10"),

@@ -9,6 +9,7 @@ mod examples;
 mod gate;
 mod idle;
 mod names;
+mod nodes;
 mod orders;
 mod pods;
 mod power_cut;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     gate::tests(&mut suite);
     idle::tests(&mut suite);
     names::tests(&mut suite);
+    nodes::tests(&mut suite);
     orders::tests(&mut suite);
     power_cut::tests(&mut suite);
     programs::tests(&mut suite);

@@ -128,6 +128,7 @@ async fn what_is_not_built_yet(case: &Case) -> Result<()> {
     ];
     let orders = [
         ("daemonSet: true", "daemonSet: true", "leave it out and give replicas"),
+        ("minReadySeconds: 10", "minReadySeconds: 10", "leave it out"),
         ("strategy: {type: Scheduled, schedule: '0 2 * * *'}", "strategy.type: Scheduled", "use OneTime"),
         ("strategy: {type: Recurring, schedule: '0 2 * * *'}", "strategy.type: Recurring", "use OneTime"),
         ("allowedNamespaces: {from: All}", "allowedNamespaces.from: All", "use Same"),
