@@ -228,3 +228,29 @@ impl<K> fmt::Debug for CustomResources<K> {
         f.debug_struct("CustomResources").field("crd", &self.crd.name()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_definition_that_is_being_deleted_is_of_no_use_however_good_it_looks() {
+        let mut definition: CustomResourceDefinition = from_value(json!({
+            "metadata": {"name": "shelves.example.com"},
+            "spec": {
+                "group": "example.com", "scope": "Namespaced", "names": {"kind": "Shelf", "plural": "shelves"},
+                "versions": [{"name": "v1", "served": true, "storage": true}],
+            },
+            "status": {"conditions": [
+                {"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"},
+            ]},
+        }))
+        .unwrap();
+        let versions = ["v1".to_owned()];
+        assert_eq!(verify(&definition, &versions), Ok(()));
+        definition.metadata.deletion_timestamp = Some(from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        assert_eq!(verify(&definition, &versions), Err("it is being deleted".into()));
+    }
+}

@@ -52,3 +52,57 @@ fn owner<K: Resource, O: Resource<DynamicType = ()>>(object: &K) -> Option<Key> 
     })?;
     Some(Key { namespace: object.meta().namespace.clone(), name: reference.name.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    fn owned_by(kind: &str, api_version: &str, name: &str, controller: bool) -> Arc<Pod> {
+        let owner =
+            json!({"kind": kind, "apiVersion": api_version, "name": name, "uid": "u", "controller": controller});
+        Arc::new(from_value(json!({"metadata": {"namespace": "ns", "ownerReferences": [owner]}})).unwrap())
+    }
+
+    #[test]
+    fn the_owners_of_both_sides_are_found_once_each() {
+        let set = |name| Some(owned_by("ReplicaSet", "apps/v1", name, true));
+        let key = |name| Key::namespaced("ns", name);
+        for (old, new, owners) in [
+            (None, set("a"), vec![key("a")]),
+            (set("a"), None, vec![key("a")]),
+            (set("a"), set("a"), vec![key("a")]),
+            (set("a"), set("b"), vec![key("a"), key("b")]),
+        ] {
+            assert_eq!(Change { old, new }.owners::<ReplicaSet>(), owners);
+        }
+    }
+
+    #[test]
+    fn other_owners_are_none() {
+        for other in [
+            owned_by("ReplicaSet", "apps/v1", "a", false),
+            owned_by("ReplicaSet", "example.com/v1", "a", true),
+            owned_by("Deployment", "apps/v1", "a", true),
+            Arc::new(from_value::<Pod>(json!({"metadata": {}})).unwrap()),
+        ] {
+            assert_eq!(Change { old: None, new: Some(other) }.owners::<ReplicaSet>(), []);
+        }
+        // The version of a group may differ: it is the same kind.
+        let beta = owned_by("Deployment", "apps/v1beta1", "a", true);
+        assert_eq!(Change { old: None, new: Some(beta) }.owners::<Deployment>().len(), 1);
+    }
+
+    #[test]
+    fn the_key_is_that_of_the_latest_side() {
+        let pod = |name: &str| -> Option<Arc<Pod>> {
+            let pod: Value = json!({"metadata": {"name": name}});
+            Some(Arc::new(from_value(pod).unwrap()))
+        };
+        assert_eq!(Change { old: pod("a"), new: None }.keys(), [Key::cluster("a")]);
+        assert_eq!(Change { old: None, new: pod("b") }.keys(), [Key::cluster("b")]);
+    }
+}
