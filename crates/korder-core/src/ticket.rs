@@ -16,7 +16,7 @@ const DEFAULT_TTL: SignedDuration = SignedDuration::from_secs(300);
 /// A guardian that does not run this long after its last step says so in the status; most do and spare the write.
 const QUIET_START: SignedDuration = SignedDuration::from_secs(2);
 /// A node that is not known this long after a guardian's making does not exist: before, our view of it may be late.
-const NODE_GRACE: SignedDuration = SignedDuration::from_secs(60);
+const NODE_GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// How often such a node is looked for.
 const NODE_POLL: SignedDuration = SignedDuration::from_secs(2);
 

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 
 use crate::recorder::{Event, EventType, Reporter};
 
-/// How many series are known at a time, and the budgets of how many objects.
-const CAPACITY: usize = 2000;
+/// How many series are known at a time, and the budgets of how many objects (as in client-go). Where there are more, the
+/// oldest that were told already are forgotten: what happens now matters more than how often something did.
+const CAPACITY: usize = 4096;
 /// How many different events of one object are sent at once.
 const BURST: u32 = 25;
 /// How long it takes until one more may be sent.
@@ -122,7 +123,7 @@ impl Ledger {
             series.noted = at;
             return Some(key);
         }
-        if self.series.len() >= CAPACITY || !self.spend(&key.0.object, at) {
+        if !self.make_room() || !self.spend(&key.0.object, at) {
             self.dropped += 1;
             return None;
         }
@@ -170,6 +171,16 @@ impl Ledger {
         self.dropped
     }
 
+    /// Makes room for one more series. False if all that are known are still to be told.
+    fn make_room(&mut self) -> bool {
+        if self.series.len() < CAPACITY {
+            return true;
+        }
+        let told = self.series.iter().filter(|(_, series)| series.written.is_some());
+        let oldest = told.min_by_key(|(_, series)| series.noted).map(|(key, _)| key.clone());
+        oldest.and_then(|key| self.series.remove(&key)).is_some()
+    }
+
     /// Takes one event out of the budget of `object`, if there is one left.
     fn spend(&mut self, object: &ObjectKey, at: Instant) -> bool {
         if self.budgets.len() >= CAPACITY {
@@ -179,7 +190,9 @@ impl Ledger {
             });
         }
         if self.budgets.len() >= CAPACITY && !self.budgets.contains_key(object) {
-            return false;
+            let oldest =
+                self.budgets.iter().min_by_key(|(_, budget)| budget.refilled).map(|(object, _)| object.clone());
+            oldest.and_then(|object| self.budgets.remove(&object));
         }
         let fresh = Budget { left: BURST, refilled: at };
         let budget = self.budgets.entry(object.clone()).or_insert(fresh);
@@ -243,3 +256,6 @@ fn cut(mut text: String, max: usize) -> String {
     text.truncate(text.floor_char_boundary(max));
     text
 }
+
+#[cfg(test)]
+mod tests;

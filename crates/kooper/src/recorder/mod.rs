@@ -22,7 +22,7 @@ use crate::sync::lock;
 /// [`controller`](Self::controller) sends it. Of events that say the same about the same object only
 /// the first is written at once; repetitions within six minutes are counted in it. Each object has a
 /// budget of 25 different events, and one more every five minutes. What exceeds that, or the room for
-/// 2,000 notes, or is refused five times, is dropped and counted.
+/// 4,096 notes, or is refused five times, is dropped and counted.
 ///
 /// `kubectl describe` shows them. Needs the rights to `create` and `patch` `events.events.k8s.io` in the
 /// namespaces of the objects, and in `default` for those of cluster-scoped objects.

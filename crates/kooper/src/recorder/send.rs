@@ -75,7 +75,9 @@ impl Sender {
     }
 }
 
-/// The namespace is gone, or somebody removed the event: whoever did that does not miss it.
+/// The namespace is gone or going, or somebody removed the event: whoever did that does not miss it.
 fn is_pointless(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_not_found())
+    let kube::Error::Api(status) = error else { return false };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    status.is_not_found() || status.is_forbidden() && causes.any(|cause| cause.reason == "NamespaceTerminating")
 }

@@ -70,7 +70,7 @@ fn a_dead_guardian_is_removed_and_one_that_is_leaving_waited_for() {
     let stranded = guardian(&pending);
     let no_node = Observed { node_exists: false, ..seen(&pending, Some(&stranded)) };
     assert_eq!(plan(&no_node, at(9)), Plan { step: None, wake: Some(at(11)) });
-    assert_eq!(plan(&no_node, at(60)).step, remove);
+    assert_eq!(plan(&no_node, at(10)).step, remove);
 }
 
 #[test]
