@@ -81,7 +81,7 @@ impl Case {
         test: impl AsyncFnOnce(&Self) -> Result<()>,
     ) -> Result<()> {
         let case = Self::start(environment, name).await?;
-        let result = AssertUnwindSafe(test(&case)).catch_unwind().await.unwrap_or_else(|panic| {
+        let result = AssertUnwindSafe(Box::pin(test(&case))).catch_unwind().await.unwrap_or_else(|panic| {
             let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             bail!("panicked: {}", message.unwrap_or_default())
         });

@@ -1,6 +1,7 @@
 //! The cluster that a run works on.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Namespace, Node};
@@ -48,15 +49,23 @@ impl Environment {
     }
 
     async fn of(up: Up) -> Result<Self> {
-        let kubeconfig = Kubeconfig::read_from(up.kubeconfig()).context("cannot read the kubeconfig of `korder up`")?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        let path = up.kubeconfig().into();
-        Self::connect(config, path, Some(up))
+        let kubeconfig = up.kubeconfig();
+        Ok(Self { own: Some(up), ..Self::at(&kubeconfig).await? })
+    }
+
+    /// The cluster of a kubeconfig, on which nodes can be simulated; whether korder is there is not looked at.
+    pub async fn at(kubeconfig: &Path) -> Result<Self> {
+        let cannot = || format!("cannot use the kubeconfig `{}`", kubeconfig.display());
+        let parsed = Kubeconfig::read_from(kubeconfig).with_context(cannot)?;
+        let config =
+            Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await.with_context(cannot)?;
+        let connected = Self::connect(config, kubeconfig.into()).await?;
+        Ok(Self { simulates_nodes: OnceCell::new_with(Some(true)), ..connected })
     }
 
     async fn given(kubeconfig: OsString) -> Result<Self> {
         let config = Config::infer().await.context("cannot use the cluster of `$KUBECONFIG`")?;
-        let given = Self::connect(config, kubeconfig, None)?;
+        let given = Self::connect(config, kubeconfig).await?;
         let orders: Api<Order> = Api::all(given.client());
         orders.list(&ListParams::default().limit(1)).await.context(
             "korder does not answer on the cluster of `$KUBECONFIG`: run `korder install` there, or unset it for an embedded cluster",
@@ -64,15 +73,15 @@ impl Environment {
         Ok(given)
     }
 
-    fn connect(config: Config, kubeconfig: OsString, own: Option<Up>) -> Result<Self> {
+    async fn connect(config: Config, kubeconfig: OsString) -> Result<Self> {
         let cache = tempfile::Builder::new().prefix("korder-kubectl-").tempdir().context("cannot make a directory")?;
         Ok(Self {
             client: Client::try_from(config).context("cannot make a client")?,
-            kubectl: Kubectl::new(kubeconfig, cache.path()),
-            simulates_nodes: if own.is_some() { OnceCell::new_with(Some(true)) } else { OnceCell::new() },
+            kubectl: Kubectl::find(kubeconfig, cache.path()).await?,
+            simulates_nodes: OnceCell::new(),
             cluster_wide: Mutex::new(()),
             leaving: Mutex::new(Vec::new()),
-            own,
+            own: None,
             _kubectl_cache: cache,
         })
     }

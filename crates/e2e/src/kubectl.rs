@@ -32,17 +32,18 @@ pub struct Output {
 }
 
 impl Kubectl {
-    /// The program that the environment variable `KUBECTL` names, or the one on the `PATH`, in the namespace `default`.
+    /// The one on the `PATH`, or one that is built where there is none, in the namespace `default`.
     ///
     /// `cache_dir` keeps what it learns of the API away from the user's own cache, which may be of another cluster on
     /// the same port.
-    pub fn new(kubeconfig: impl Into<OsString>, cache_dir: impl Into<OsString>) -> Self {
-        Self {
-            program: std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into()),
+    pub async fn find(kubeconfig: impl Into<OsString>, cache_dir: impl Into<OsString>) -> Result<Self> {
+        let program = cluster::binary::kubectl(|_| ()).await.context("there is no `kubectl`")?;
+        Ok(Self {
+            program: program.into(),
             kubeconfig: kubeconfig.into(),
             cache_dir: cache_dir.into(),
             namespace: "default".to_owned(),
-        }
+        })
     }
 
     /// The same in another namespace.

@@ -25,4 +25,4 @@ pub use environment::Environment;
 pub use history::{Change, DEADLINE, Event, History, Log};
 pub use kubectl::{Kubectl, Output};
 pub use shown::Shown;
-pub use up::Up;
+pub use up::{Up, korder_program};

@@ -1,5 +1,6 @@
 //! Objects in a line each, for the messages of failures.
 
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -103,4 +104,14 @@ impl Shown for Event {
 fn conditions(conditions: &[Condition]) -> String {
     let shown = conditions.iter().map(|one| format!("{}={} {} ({})", one.type_, one.status, one.reason, one.message));
     shown.collect::<Vec<_>>().join(", ")
+}
+
+impl Shown for MutatingWebhookConfiguration {
+    fn shown(&self) -> String {
+        let clients = self.webhooks.iter().flatten().map(|webhook| {
+            let config = &webhook.client_config;
+            format!("{} at {:?}, trusted: {}", webhook.name, config.url, config.ca_bundle.is_some())
+        });
+        clients.collect::<Vec<_>>().join(", ")
+    }
 }

@@ -31,7 +31,7 @@ struct Stage<'a> {
     pods: History<Pod>,
 }
 
-async fn an_order_becomes_tickets_and_a_pod_takes_one_on_a_full_node(case: &Case) -> Result<()> {
+pub(crate) async fn an_order_becomes_tickets_and_a_pod_takes_one_on_a_full_node(case: &Case) -> Result<()> {
     let client = case.client();
     let stage = Stage {
         case,

@@ -26,7 +26,7 @@ fn gates(pod: &Pod) -> Vec<&str> {
     gates.map(|gate| gate.name.as_str()).collect()
 }
 
-async fn pods_that_ask_are_gated_once(case: &Case) -> Result<()> {
+pub(crate) async fn pods_that_ask_are_gated_once(case: &Case) -> Result<()> {
     let asks = |name: &str| objects::claimant(name, "shelf", SIZE);
     let by_order = {
         let mut pod = asks("by-order");
@@ -52,7 +52,7 @@ async fn pods_that_ask_are_gated_once(case: &Case) -> Result<()> {
     Ok(())
 }
 
-async fn pods_that_do_not_ask_are_untouched(case: &Case) -> Result<()> {
+pub(crate) async fn pods_that_do_not_ask_are_untouched(case: &Case) -> Result<()> {
     case.add_nodes(1, NODE).await?;
     let mut pod = case.pod("plain", SIZE);
     pod.metadata.annotations = Some([("example.com/note".to_owned(), "mine".to_owned())].into());
@@ -68,7 +68,7 @@ async fn pods_that_do_not_ask_are_untouched(case: &Case) -> Result<()> {
     Ok(())
 }
 
-async fn a_dry_run_leaves_nothing_behind(case: &Case) -> Result<()> {
+pub(crate) async fn a_dry_run_leaves_nothing_behind(case: &Case) -> Result<()> {
     case.add_nodes(1, NODE).await?;
     case.create(&case.order("shelf", 1, SIZE)).await?;
     order_is_ready(case, "shelf", 1).await?;

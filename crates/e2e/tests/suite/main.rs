@@ -8,6 +8,7 @@ mod claims;
 mod examples;
 mod gate;
 mod idle;
+mod installed;
 mod names;
 mod nodes;
 mod orders;
@@ -32,17 +33,19 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let mut suite = Suite::new();
+    // Those that take longest begin first.
+    installed::tests(&mut suite);
+    power_cut::tests(&mut suite);
+    nodes::tests(&mut suite);
+    theft::tests(&mut suite);
     account::tests(&mut suite);
     claims::tests(&mut suite);
     examples::tests(&mut suite);
     gate::tests(&mut suite);
     idle::tests(&mut suite);
     names::tests(&mut suite);
-    nodes::tests(&mut suite);
     orders::tests(&mut suite);
-    power_cut::tests(&mut suite);
     programs::tests(&mut suite);
     refused::tests(&mut suite);
-    theft::tests(&mut suite);
     suite.run(&arguments)
 }
