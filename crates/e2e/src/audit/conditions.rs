@@ -126,7 +126,9 @@ mod tests {
 
     fn objections(history: &[Ticket]) -> usize {
         let mut conditions = Conditions::default();
-        history.iter().for_each(|ticket| conditions.see(ticket));
+        for ticket in history {
+            conditions.see(ticket);
+        }
         conditions.objections().len()
     }
 

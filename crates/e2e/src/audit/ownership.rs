@@ -78,7 +78,9 @@ mod tests {
 
     fn objections(history: &[Ticket]) -> usize {
         let mut ownership = Ownership::default();
-        history.iter().for_each(|ticket| ownership.see(Change::Modified, ticket));
+        for ticket in history {
+            ownership.see(Change::Modified, ticket);
+        }
         ownership.objections().len()
     }
 

@@ -35,6 +35,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     logging.start()?;
     let mut config = kube::Config::infer().await.context("cannot find out which cluster to work for")?;
     config.auth_info.impersonate = act_as;
+    // The queue paces retries; those of the client would hide from it that the API server is busy.
+    config.default_retry = false;
     let client = kube::Client::try_from(config).context("cannot make a client for the cluster")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let controllers = korder_controllers::controllers(&client, &Config { guardian_image, instance }, &clock);
