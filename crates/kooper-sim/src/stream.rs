@@ -26,9 +26,8 @@ struct Open {
     id: u64,
     watch: Watch,
     form: Form,
-    /// What is under way to the client, each with when it arrives.
+    /// What is under way to the client, each with when it arrives; but nothing overtakes what was sent before it.
     under_way: VecDeque<(Instant, Bytes)>,
-    last_arrival: Instant,
     next_bookmark: Option<Instant>,
     end: Instant,
     /// After an error nothing follows.
@@ -54,7 +53,6 @@ pub(crate) fn lines(
         watch,
         form,
         under_way: VecDeque::new(),
-        last_arrival: now,
         failed: false,
     };
     for event in &initial {
@@ -62,7 +60,7 @@ pub(crate) fn lines(
     }
     if marks_end_of_initial {
         let bookmark = bookmark_frame(&open.watch, true, open.form);
-        open.under_way.push_back((open.last_arrival, bookmark));
+        open.under_way.push_back((now, bookmark));
     }
     futures::stream::unfold(open, |mut open| async move {
         let line = open.next().await?;
@@ -116,7 +114,7 @@ impl Open {
             Ok(events) => events.iter().for_each(|event| self.send(event)),
             Err(refusal) => {
                 self.failed = true;
-                self.under_way.push_back((self.last_arrival.max(Instant::now()), error_frame(&refusal)));
+                self.under_way.push_back((Instant::now(), error_frame(&refusal)));
             }
         }
     }
@@ -124,10 +122,11 @@ impl Open {
     fn send(&mut self, event: &Event) {
         let options = self.shared.options();
         let hash = Hash::new(options.seed).text("watch").number(self.id).number(event.object.revision());
-        let latency = if event.time.is_some() { options.watch_latency.pick(hash) } else { Duration::ZERO };
-        let sent = event.time.map_or(self.last_arrival, |time| self.shared.clock().instant(time));
-        self.last_arrival = self.last_arrival.max(sent + latency);
-        self.under_way.push_back((self.last_arrival, event_frame(event, self.form)));
+        let arrival = match event.time {
+            Some(time) => self.shared.clock().instant(time) + options.watch_latency.pick(hash),
+            None => Instant::now(),
+        };
+        self.under_way.push_back((arrival, event_frame(event, self.form)));
     }
 }
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kooper_sim::actors::KubeletOptions;
-use kooper_sim::{Denial, FieldError, Sim, Verb, run};
+use kooper_sim::{Denial, FieldError, Sim, Span, Verb, run};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::http::{Http, PODS, SHOPS, pod, shop};
 
@@ -47,7 +48,8 @@ fn bound_pods_run_and_end() {
     run(1, |sim| async move {
         sim.create(node("n", "2")).unwrap();
         sim.create(on(pod_with("p", "1"), "n")).unwrap();
-        let kubelet = sim.kubelet(KubeletOptions::default());
+        let two_seconds = Span::millis(2000, 2000);
+        let kubelet = sim.kubelet(KubeletOptions { stop: two_seconds, ..KubeletOptions::default() });
         beside(kubelet, async {
             let http = Http::new(&sim);
             sim.wait_until("the pod runs", MINUTE, |sim| phase(sim, "p").as_deref() == Some("Running")).await;
@@ -59,9 +61,16 @@ fn bound_pods_run_and_end() {
                     .iter()
                     .any(|condition| condition["type"] == "Ready")
             );
-            http.expect(200, "DELETE", &format!("{PODS}/p"), json!({"gracePeriodSeconds": 3})).await;
-            assert!(phase(&sim, "p").is_some(), "the node lets go of it later");
-            sim.wait_until("the pod is gone", Duration::from_secs(4), |sim| phase(sim, "p").is_none()).await;
+            let ended_after = async |name: &str, grace: u64| {
+                let start = Instant::now();
+                http.expect(200, "DELETE", &format!("{PODS}/{name}"), json!({"gracePeriodSeconds": grace})).await;
+                sim.wait_until("the pod is gone", MINUTE, |sim| phase(sim, name).is_none()).await;
+                start.elapsed().as_secs()
+            };
+            assert_eq!(ended_after("p", 30).await, 2, "its containers have stopped");
+            sim.create(on(pod_with("q", "1"), "n")).unwrap();
+            sim.wait_until("the next runs", MINUTE, |sim| phase(sim, "q").as_deref() == Some("Running")).await;
+            assert_eq!(ended_after("q", 1).await, 1, "its time is over");
         })
         .await;
     });

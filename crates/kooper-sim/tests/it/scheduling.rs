@@ -113,6 +113,23 @@ fn gated_pods_wait() {
 }
 
 #[test]
+fn a_nomination_is_followed_where_it_fits() {
+    with_scheduler(5, |sim| async move {
+        let http = Http::new(&sim);
+        sim.create(node("small", "2")).unwrap();
+        sim.create(node("large", "64")).unwrap();
+        for (name, cpu, expected) in [("fits", "1", "small"), ("too-big", "8", "large")] {
+            sim.create(gated(pod_with(name, cpu))).unwrap();
+            let status = json!({"status": {"nominatedNodeName": "small"}});
+            http.expect(200, "PATCH", &format!("{PODS}/{name}/status"), status).await;
+            http.expect(200, "PATCH", &format!("{PODS}/{name}"), json!({"spec": {"schedulingGates": null}})).await;
+            sim.wait_until("it is bound", MINUTE, |sim| place(sim, name).is_some()).await;
+            assert_eq!(place(&sim, name).unwrap(), expected);
+        }
+    });
+}
+
+#[test]
 fn the_more_important_goes_first_and_makes_room() {
     with_scheduler(4, |sim| async move {
         sim.create(node("a", "2")).unwrap();

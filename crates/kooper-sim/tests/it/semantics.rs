@@ -476,6 +476,14 @@ fn selectors_and_forms_of_lists() {
 }
 
 #[test]
+#[should_panic(expected = "kooper-sim does not simulate reading the subresource `scale`")]
+fn what_is_not_simulated_fails_a_run() {
+    run(1, |sim| async move {
+        Http::new(&sim).send("GET", &named(SHOPS, "a/scale"), NONE).await;
+    });
+}
+
+#[test]
 fn what_is_not_simulated_is_loud() {
     let sim = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(
         async {
