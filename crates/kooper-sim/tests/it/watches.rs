@@ -134,7 +134,9 @@ fn objects_enter_and_leave_a_selection() {
 fn other_namespaces_and_kinds_are_not_shown() {
     on_any_server(|http| async move {
         let mut lines = Lines::open(&http, "").await;
-        http.expect(201, "POST", "/apis/example.com/v1/namespaces/kube-system/shops", shop("a")).await;
+        let mut elsewhere = shop("");
+        elsewhere["metadata"] = json!({"generateName": "a-"});
+        http.expect(201, "POST", "/apis/example.com/v1/namespaces/kube-system/shops", elsewhere).await;
         http.expect(201, "POST", crate::http::PODS, crate::http::idle_pod("p")).await;
         http.expect(201, "POST", SHOPS, shop("b")).await;
         assert_eq!(lines.rest().await, ["ADDED b"]);
