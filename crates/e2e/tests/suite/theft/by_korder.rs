@@ -12,7 +12,7 @@ use kube::ResourceExt as _;
 
 use super::HandOver;
 use super::field::{Field, PLACE};
-use crate::pods::node_of;
+use crate::pods::{node_of, waits_for};
 
 const ORDER: &str = "shelf";
 
@@ -36,33 +36,39 @@ impl HandOver for ByKorder {
         let claimants: Vec<Pod> = (first..first + count).map(claimant).collect();
         let claimants = try_join_all(claimants.iter().map(|pod| field.case.create(pod))).await?;
         let names: Vec<String> = claimants.iter().map(Pod::name_any).collect();
-        let bound = |log: &Log<Pod>| {
+        let decided = |log: &Log<Pod>| {
             let pods: Option<Vec<_>> = names.iter().map(|name| log.get(name).cloned()).collect();
-            pods.filter(|pods| pods.iter().all(|pod| node_of(pod).is_some()))
+            pods.filter(|pods| pods.iter().all(|pod| node_of(pod).is_some() || has_lost_its_place(pod)))
         };
-        // One that has lost its place may wait for ever.
-        let Ok(pods) = field.case.pods.until("the claimants are bound", bound).await else {
-            let log = field.case.pods.log();
-            let lost = |name: &&String| log.get(name).is_none_or(|pod| node_of(pod).is_none());
-            return Ok(names.iter().filter(lost).map(|name| format!("`{name}` got no place")).collect());
-        };
-        let uids: BTreeSet<String> = pods.iter().filter_map(|pod| pod.uid()).collect();
-        let settled = |log: &Log<Ticket>| {
-            let used = log.objects().filter(|ticket| ticket.phase() == TicketPhase::Used);
-            (used.filter(|ticket| ticket.claim().is_some_and(|claim| uids.contains(&claim.uid))).count() == count)
-                .then_some(())
-        };
-        field.case.tickets.until("the claimants' tickets are used", settled).await?;
+        let pods = field.case.pods.until("each claimant is bound or has lost its place", decided).await?;
+        let (bound, lost): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| node_of(pod).is_some());
+        let settled = |log: &Log<Ticket>| bound.iter().all(|pod| is_handed_over(pod, log)).then_some(());
+        field.case.tickets.until("the hand-overs are over", settled).await?;
         let log = field.case.tickets.log();
-        Ok(pods.iter().filter_map(|pod| theft(pod, &log)).collect())
+        let thefts = bound.iter().filter_map(|pod| theft(pod, &log));
+        Ok(thefts.chain(lost.iter().map(|pod| format!("`{}` got no place", pod.name_any()))).collect())
     }
+}
+
+/// Whether korder says that the scheduler did not let the pod have its place.
+fn has_lost_its_place(pod: &Pod) -> bool {
+    waits_for(pod).is_some_and(|(reason, _)| reason == "PlaceLost")
+}
+
+fn is_claimed_by(ticket: &Ticket, pod: &Pod) -> bool {
+    ticket.claim().is_some_and(|claim| Some(&claim.uid) == pod.metadata.uid.as_ref())
+}
+
+/// Whether the pod was given a ticket, and no hand-over to it is under way.
+fn is_handed_over(pod: &Pod, tickets: &Log<Ticket>) -> bool {
+    let given = tickets.events().iter().any(|event| is_claimed_by(&event.object, pod));
+    given && !tickets.objects().any(|ticket| ticket.phase() == TicketPhase::Claimed && is_claimed_by(ticket, pod))
 }
 
 /// What is wrong with where a claimant is: not on the node of its ticket, or not by its first ticket.
 fn theft(pod: &Pod, tickets: &Log<Ticket>) -> Option<String> {
     let name = pod.name_any();
-    let claimed = |ticket: &Ticket| ticket.claim().is_some_and(|claim| Some(&claim.uid) == pod.metadata.uid.as_ref());
-    let of_pod = tickets.events().iter().map(|event| &event.object).filter(|ticket| claimed(ticket));
+    let of_pod = tickets.events().iter().map(|event| &event.object).filter(|ticket| is_claimed_by(ticket, pod));
     let given: BTreeSet<(String, Option<String>)> = of_pod.map(|ticket| (ticket.name_any(), node(ticket))).collect();
     let bound = pod.annotations().get(names::ANNOTATION_BOUND_TICKET).cloned().unwrap_or_default();
     let right = given.len() == 1 && given.contains(&(bound.clone(), node_of(pod).map(str::to_owned)));
