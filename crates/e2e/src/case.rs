@@ -261,7 +261,8 @@ impl Case {
         format!("in namespace `{}` there was last:\n{}", self.namespace, parts.join("\n"))
     }
 
-    /// Removes everything. Of the namespace, which takes some seconds to go, the end is awaited by [`Environment::stop`].
+    /// Removes everything. That the namespace, which takes some seconds to go, has gone is awaited by
+    /// [`Environment::stop`].
     async fn remove(&self) -> Result<()> {
         let now = DeleteParams::background().grace_period(0);
         let all = ListParams::default();

@@ -68,7 +68,8 @@ impl Environment {
         let given = Self::connect(config, kubeconfig).await?;
         let orders: Api<Order> = Api::all(given.client());
         orders.list(&ListParams::default().limit(1)).await.context(
-            "korder does not answer on the cluster of `$KUBECONFIG`: run `korder install` there, or unset it for an embedded cluster",
+            "korder does not answer on the cluster of `$KUBECONFIG`: run `korder install` there, or unset it for an \
+             embedded cluster",
         )?;
         Ok(given)
     }
@@ -128,7 +129,8 @@ impl Environment {
         Ok(())
     }
 
-    /// Kills the cluster and all of korder at once, as a power cut does, and starts them again on what they had written.
+    /// Kills the cluster and all of korder at once, as a power cut does, and starts them again on what they had
+    /// written.
     ///
     /// Only a cluster of the run's own can be treated so.
     pub async fn kill_and_resume(self) -> Result<Self> {

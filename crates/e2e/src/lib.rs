@@ -1,8 +1,8 @@
 //! What the end-to-end suite, the demo and the benchmarks share: a cluster to work on, objects to put there, and
 //! waiting for what becomes of them.
 //!
-//! Nothing here knows how korder works inside. It is driven as users drive it, through the Kubernetes API and `kubectl`,
-//! and judged by what the API then shows.
+//! Nothing here knows how korder works inside. It is driven as users drive it, through the Kubernetes API and
+//! `kubectl`, and judged by what the API then shows.
 //!
 //! - [`Environment`]: the cluster of `$KUBECONFIG`, or one that `korder up` starts for this run;
 //! - [`Case`]: a namespace and nodes for one test, watched, audited and removed;

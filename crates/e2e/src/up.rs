@@ -92,8 +92,8 @@ async fn spawn(korder: &Path, data_dir: &Path, arguments: &[String]) -> Result<C
     }
 }
 
-/// The `korder` program to test: the one that the environment variable `KORDER` names, or the one that is built from this
-/// workspace, as new as the sources.
+/// The `korder` program to test: the one that the environment variable `KORDER` names, or the one that is built from
+/// this workspace, as new as the sources.
 pub async fn korder_program() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os("KORDER") {
         return Ok(program.into());

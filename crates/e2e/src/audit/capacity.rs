@@ -64,7 +64,8 @@ impl Capacity {
                 let version = newcomer.resource_version().unwrap_or_default();
                 let pod = newcomer.name_any();
                 self.objections.push(format!(
-                    "at version {version} pod `{pod}` was bound to node `{node}`: {amount} of {name} requested, {limit} allocatable"
+                    "at version {version} pod `{pod}` was bound to node `{node}`: {amount} of {name} requested, \
+                     {limit} allocatable"
                 ));
             }
         }

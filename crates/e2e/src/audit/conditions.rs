@@ -27,9 +27,9 @@ impl WithConditions for Ticket {
 /// Status and time of transition of each type.
 type Before = BTreeMap<String, (String, Time)>;
 
-/// Watches that every status has a `Ready` condition with reason and message, that `Reconciling` and `Stalled` never hold
-/// beside `Ready`, that the time of transition moves with the status only, and that no status is about a generation that
-/// does not exist yet.
+/// Watches that every status has a `Ready` condition with reason and message, that `Reconciling` and `Stalled` never
+/// hold beside `Ready`, that the time of transition moves with the status only, and that no status is about a
+/// generation that does not exist yet.
 #[derive(Debug, Default)]
 pub struct Conditions {
     /// By uid of the object.

@@ -12,9 +12,9 @@ use korder_api::order::RefreshPolicy;
 use korder_api::{Ticket, TicketPhase, names};
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::pods::{is_gated, merged, node_of, waits_for};
+use crate::pods::{is_gated, node_of, waits_for};
 use crate::suite::Suite;
 use crate::until::{event_tells, order_is_ready, order_says, pod_is_bound, pod_waits, ticket_is};
 
@@ -24,17 +24,12 @@ const SIZE: Size = Size::SMALL;
 pub(crate) fn tests(suite: &mut Suite) {
     suite.add(eight_tickets_serve_eight_of_sixty_four_pods);
     suite.add(the_line_is_by_priority_then_age);
-    suite.add(a_pod_that_fits_no_ticket_waits_and_is_told_why);
-    suite.add(a_pod_that_can_not_be_judged_yet_waits_and_is_told_why);
-    suite.add(a_pod_waits_while_the_node_is_cordoned);
     suite.add(a_pod_with_another_gate_claims_when_that_is_gone);
     suite.add(a_pod_waits_for_an_order_that_does_not_exist_yet);
     suite.add(an_order_serves_its_own_namespace_only);
     suite.add(the_pods_of_a_deployment_claim);
     suite.add(a_new_pod_of_the_same_name_has_its_own_claim);
     suite.add(pods_that_come_and_go_leave_no_claim_behind);
-    suite.add(a_pod_that_the_scheduler_refuses_gives_its_ticket_back);
-    suite.add(the_least_waste_goes_first);
 }
 
 async fn eight_tickets_serve_eight_of_sixty_four_pods(case: &Case) -> Result<()> {
@@ -81,113 +76,6 @@ async fn the_line_is_by_priority_then_age(case: &Case) -> Result<()> {
         let holder = used.claim().map(|claim| claim.name.as_str());
         ensure!(holder == Some(next), "the next ticket went to {holder:?} and not to `{next}`");
     }
-    Ok(())
-}
-
-async fn a_pod_that_fits_no_ticket_waits_and_is_told_why(case: &Case) -> Result<()> {
-    case.add_nodes(1, NODE).await?;
-    let lowly = case.add_priority_class("lowly", -10).await?;
-    case.create(&case.order("shelf", 1, SIZE)).await?;
-    order_is_ready(case, "shelf", 1).await?;
-    let resources = |amounts: Value| json!({"spec": {"containers": [{"name": "app", "image": "app", "resources": {"requests": amounts}}]}});
-    let table = [
-        ("cpu", resources(json!({"cpu": "501m", "memory": "1Gi"})), "cpu"),
-        ("memory", resources(json!({"cpu": "500m", "memory": "1025Mi"})), "memory"),
-        ("storage", resources(json!({"cpu": "500m", "ephemeral-storage": "1"})), "ephemeral-storage"),
-        (
-            "device",
-            json!({"spec": {"containers": [{"name": "app", "image": "app", "resources": {"limits": {"example.com/device": "1"}}}]}}),
-            "example.com/device",
-        ),
-        (
-            "sidecar",
-            json!({"spec": {"initContainers": [{"name": "side", "image": "side", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1m"}}}]}}),
-            "cpu",
-        ),
-        ("pod-level", json!({"spec": {"resources": {"requests": {"cpu": "600m"}}}}), "cpu"),
-        ("label", json!({"spec": {"nodeSelector": {"disk": "fast"}}}), "`disk=fast`"),
-        ("taint", json!({"spec": {"tolerations": null}}), objects::OWN_NODE),
-        ("priority", json!({"spec": {"priorityClassName": lowly}}), "-10"),
-        ("scheduler", json!({"spec": {"schedulerName": "another"}}), "`another`"),
-    ];
-    for (name, difference, _) in &table {
-        case.create(&merged(case.claimant(name, "shelf", SIZE), difference)?).await?;
-    }
-    for (name, _, told) in &table {
-        let message = pod_waits(case, name, "NoTicketFits").await?;
-        ensure!(message.contains(told) && message.contains("`shelf-1`"), "`{name}` is told: {message}");
-        event_tells(case, "Pod", name, "NoTicketFits").await?;
-    }
-    // The ticket is still there for one that fits.
-    case.create(&case.claimant("fits", "shelf", SIZE)).await?;
-    pod_is_bound(case, "fits").await?;
-    Ok(())
-}
-
-async fn a_pod_that_can_not_be_judged_yet_waits_and_is_told_why(case: &Case) -> Result<()> {
-    case.add_nodes(1, NODE).await?;
-    case.create(&case.order("shelf", 1, SIZE)).await?;
-    order_is_ready(case, "shelf", 1).await?;
-    let nodes =
-        json!({"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}]});
-    let pods = json!([{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}}]);
-    let affinity = |kind: &str, rules: &Value| json!({"spec": {"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": rules}}}});
-    let spread = json!([{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
-                         "labelSelector": {"matchLabels": {"app": "db"}}}]);
-    let table = [
-        ("node-affinity", affinity("nodeAffinity", &nodes), "node affinity"),
-        ("pod-affinity", affinity("podAffinity", &pods), "affinity to other pods"),
-        ("pod-anti-affinity", affinity("podAntiAffinity", &pods), "affinity to other pods"),
-        ("spread", json!({"spec": {"topologySpreadConstraints": spread}}), "topology spread"),
-        (
-            "host-port",
-            json!({"spec": {"containers": [{"name": "app", "image": "app", "ports": [{"containerPort": 80, "hostPort": 80}]}]}}),
-            "host port",
-        ),
-        (
-            "host-network",
-            json!({"spec": {"hostNetwork": true, "containers": [{"name": "app", "image": "app", "ports": [{"containerPort": 80}]}]}}),
-            "host port",
-        ),
-        (
-            "volume",
-            json!({"spec": {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}}),
-            "volume",
-        ),
-        (
-            "device",
-            json!({"spec": {"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}]}}),
-            "resource claim",
-        ),
-    ];
-    for (name, difference, _) in &table {
-        case.create(&merged(case.claimant(name, "shelf", SIZE), difference)?).await?;
-    }
-    for (name, _, told) in &table {
-        let message = pod_waits(case, name, "NotSupportedYet").await?;
-        ensure!(message.contains(told), "`{name}` is told: {message}");
-        event_tells(case, "Pod", name, "NotSupportedYet").await?;
-    }
-    Ok(())
-}
-
-async fn a_pod_waits_while_the_node_is_cordoned(case: &Case) -> Result<()> {
-    let node = case.add_nodes(1, NODE).await?.remove(0);
-    case.create(&case.order("shelf", 1, SIZE)).await?;
-    order_is_ready(case, "shelf", 1).await?;
-    case.kubectl().get(&["cordon", &node]).await?;
-    case.until_node(&node, "is tainted", |node| {
-        node.spec
-            .iter()
-            .flat_map(|spec| spec.taints.iter().flatten())
-            .any(|taint| taint.key.ends_with("/unschedulable"))
-    })
-    .await?;
-    case.create(&case.claimant("app", "shelf", SIZE)).await?;
-    let message = pod_waits(case, "app", "NoTicketFits").await?;
-    ensure!(message.contains("node.kubernetes.io/unschedulable"), "{message}");
-    case.kubectl().get(&["uncordon", &node]).await?;
-    pod_is_bound(case, "app").await?;
     Ok(())
 }
 
@@ -334,48 +222,5 @@ async fn pods_that_come_and_go_leave_no_claim_behind(case: &Case) -> Result<()> 
         (status.ready, status.claimed, status.used) == (4, 0, 0)
     })
     .await?;
-    Ok(())
-}
-
-async fn a_pod_that_the_scheduler_refuses_gives_its_ticket_back(case: &Case) -> Result<()> {
-    case.add_nodes(1, NODE).await?;
-    // Who was there first wants no `rival` beside it: something that only the scheduler looks at.
-    let rules = json!([{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "rival"}}}]);
-    let jealous =
-        json!({"spec": {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": rules}}}});
-    case.create(&merged(case.pod("jealous", SIZE), &jealous)?).await?;
-    pod_is_bound(case, "jealous").await?;
-    case.create(&case.order("shelf", 1, SIZE)).await?;
-    order_is_ready(case, "shelf", 1).await?;
-    let rival = json!({"metadata": {"labels": {"app": "rival"}}});
-    case.create(&merged(case.claimant("app", "shelf", SIZE), &rival)?).await?;
-    event_tells(case, "Ticket", "shelf-1", "HandingOver").await?;
-    event_tells(case, "Ticket", "shelf-1", "GivenBack").await?;
-    let event = event_tells(case, "Pod", "app", "PlaceLost").await?;
-    ensure!(event.type_.as_deref() == Some("Warning"), "the event is {:?}", event.type_);
-    // The order had refilled, so that it has one too many for a while.
-    order_says(case, "shelf", "there is one ticket, and it is ready", |status| {
-        (status.replicas, status.ready, status.used) == (1, 1, 0)
-    })
-    .await?;
-    Ok(())
-}
-
-async fn the_least_waste_goes_first(case: &Case) -> Result<()> {
-    case.add_nodes(1, NODE).await?;
-    for (name, size) in
-        [("large", Size { cpu: "2", memory: "4Gi" }), ("small", SIZE), ("medium", Size { cpu: "1", memory: "2Gi" })]
-    {
-        case.create(&case.ticket(name, size)).await?;
-        ticket_is(case, name, TicketPhase::Ready).await?;
-    }
-    for (pod, ticket) in [("first", "small"), ("second", "medium"), ("third", "large")] {
-        let mut claimant = case.pod(pod, SIZE);
-        claimant.annotations_mut().insert(names::ANNOTATION_REQUIRED.to_owned(), "true".to_owned());
-        case.create(&claimant).await?;
-        let bound = pod_is_bound(case, pod).await?;
-        let got = bound.annotations().get(names::ANNOTATION_BOUND_TICKET).map(String::as_str);
-        ensure!(got == Some(ticket), "pod `{pod}` got {got:?}, and `{ticket}` wastes least");
-    }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! korder on a cluster that was there before: `korder install`, with the other form of the gate, and `korder uninstall`.
+//! korder on a cluster that was there before: `korder install`, the other form of the gate, and `korder uninstall`.
 //!
 //! Its programs run on the host, each under its own account, since simulated nodes run nothing.
 

@@ -6,6 +6,7 @@
 mod account;
 mod claims;
 mod examples;
+mod fits;
 mod gate;
 mod idle;
 mod installed;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     account::tests(&mut suite);
     claims::tests(&mut suite);
     examples::tests(&mut suite);
+    fits::tests(&mut suite);
     gate::tests(&mut suite);
     idle::tests(&mut suite);
     names::tests(&mut suite);

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use korder_api::names;
+use serde_json::Value;
 
 /// The node that a pod is bound to.
 pub(crate) fn node_of(pod: &Pod) -> Option<&str> {
@@ -33,8 +34,12 @@ pub(crate) fn waits_for(pod: &Pod) -> Option<(&str, &str)> {
 }
 
 /// A pod with a difference, given as a JSON merge patch.
-pub(crate) fn merged(pod: Pod, difference: &serde_json::Value) -> Result<Pod> {
-    let mut value = serde_json::to_value(pod)?;
+pub(crate) fn merged(pod: Pod, difference: &Value) -> Result<Pod> {
+    Ok(serde_json::from_value(merged_value(serde_json::to_value(pod)?, difference))?)
+}
+
+/// The same for any value.
+pub(crate) fn merged_value(mut value: Value, difference: &Value) -> Value {
     json_patch::merge(&mut value, difference);
-    Ok(serde_json::from_value(value)?)
+    value
 }

@@ -1,7 +1,7 @@
 //! Is a place ever stolen in a hand-over?
 //!
-//! Nodes are filled by eight guardians each and nothing else fits on them. Pods of the same priority wait for a place on
-//! each node, and twenty new ones come every second, while guardians give up their places to pods that were promised
+//! Nodes are filled by eight guardians each and nothing else fits on them. Pods of the same priority wait for a place
+//! on each node, and twenty new ones come every second, while guardians give up their places to pods that were promised
 //! them, eight at a time. A theft is a promised place that its pod does not get. The same is done by korder and, to see
 //! that a theft would be noticed, by bare API calls that leave out the nomination.
 
