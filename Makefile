@@ -27,7 +27,7 @@ test-e2e: build ## Run the end-to-end suite, on $KUBECONFIG where it is set, els
 
 soak: build ## Run the long tests: 500 hand-overs under theft, and many random histories in the simulator
 	KORDER_E2E_HANDOVERS=500 $(CARGO) test -p e2e --test suite -- theft
-	$(CARGO) run --quiet -p korder-simulator -- --histories 5000
+	$(CARGO) run --quiet -p korder-simulator -- --histories 500
 
 simulate: ## Run the controllers in the simulator, with every crash point of a claim
 	$(CARGO) run --quiet -p korder-simulator
