@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use e2e::objects;
+use e2e::objects::{self, OnNodesOf as _};
 use e2e::{History, Log};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -36,30 +36,39 @@ pub(crate) struct Placing {
     pub(crate) writes: Counts,
 }
 
-/// One at a time, and [`AT_ONCE`].
-pub(crate) struct Pair {
-    /// One after the other.
-    pub(crate) one: Placing,
-    /// Several at once.
-    pub(crate) several: Placing,
-}
-
-/// All that is measured of claims.
+/// All that is measured of claims; where nothing else is said, of an order that refills and has tickets on many nodes.
 pub(crate) struct Claims {
-    /// Pods without korder.
-    pub(crate) bare: Pair,
-    /// Pods that claim tickets of an order that refills.
-    pub(crate) refilled: Pair,
-    /// Pods that claim tickets of an order that does not refill, one after the other.
-    pub(crate) unrefilled: Placing,
+    /// Pods without korder, one after the other.
+    pub(crate) bare: Placing,
+    /// Pods without korder, [`AT_ONCE`].
+    pub(crate) bare_at_once: Placing,
+    /// Claims one after the other.
+    pub(crate) one: Placing,
+    /// Claims [`AT_ONCE`].
+    pub(crate) at_once: Placing,
+    /// The same where all tickets are on one node, so that the hand-overs have to go together.
+    pub(crate) at_once_on_one_node: Placing,
+    /// Claims one after the other of an order that does not refill.
+    pub(crate) one_unrefilled: Placing,
+    /// Claims [`AT_ONCE`] of an order that does not refill.
+    pub(crate) at_once_unrefilled: Placing,
 }
 
 /// Measures them.
 pub(crate) async fn measure(client: &Client) -> anyhow::Result<Claims> {
     let bench = Bench { client: client.clone(), meter: Meter::install(client).await? };
-    let bare = Pair { one: bench.bare(1).await?, several: bench.bare(AT_ONCE).await? };
-    let refilled = Pair { one: bench.refilled(1).await?, several: bench.refilled(AT_ONCE).await? };
-    Ok(Claims { bare, refilled, unrefilled: bench.unrefilled().await? })
+    let refilled = || objects::order(ORDER, TICKETS, PLACE);
+    let mut unrefilled = objects::order(ORDER, i32::try_from(WARM_UP + PODS)?, PLACE);
+    unrefilled.spec.strategy = Some(objects::refreshed(RefreshPolicy::Never));
+    Ok(Claims {
+        bare: bench.bare(1).await?,
+        bare_at_once: bench.bare(AT_ONCE).await?,
+        one: bench.claims(&refilled(), 1).await?,
+        at_once: bench.claims(&refilled(), AT_ONCE).await?,
+        at_once_on_one_node: bench.claims(&refilled().on_node("node-1"), AT_ONCE).await?,
+        one_unrefilled: bench.claims(&unrefilled, 1).await?,
+        at_once_unrefilled: bench.claims(&unrefilled, AT_ONCE).await?,
+    })
 }
 
 /// What is measured with.
@@ -76,32 +85,21 @@ impl Bench {
         Ok(placing)
     }
 
-    /// Pods that claim, each round once the order is full again.
-    async fn refilled(&self, at_once: usize) -> anyhow::Result<Placing> {
-        let stock = Shelf::fill(&self.client, &objects::order(ORDER, TICKETS, PLACE)).await?;
-        let placing = self.place(at_once, claimant, async || stock.full().await).await?;
+    /// Pods that claim tickets of an order, each round once the order is as it wants to be.
+    async fn claims(&self, order: &Order, at_once: usize) -> anyhow::Result<Placing> {
+        let stock = Shelf::fill(&self.client, order).await?;
+        let placing = self.place(at_once, claimant, async || stock.settled().await).await?;
         stock.clear().await?;
         remove_pods(&self.client).await?;
         Ok(placing)
     }
 
-    /// Pods that claim what was made once.
-    async fn unrefilled(&self) -> anyhow::Result<Placing> {
-        let mut order: Order = objects::order(ORDER, i32::try_from(WARM_UP + PODS)?, PLACE);
-        order.spec.strategy = Some(objects::refreshed(RefreshPolicy::Never));
-        let stock = Shelf::fill(&self.client, &order).await?;
-        let placing = self.place(1, claimant, async || Ok(())).await?;
-        stock.clear().await?;
-        remove_pods(&self.client).await?;
-        Ok(placing)
-    }
-
-    /// Creates [`PODS`] pods in rounds of `at_once`, `between` the rounds waiting for what must be there again.
+    /// Creates [`PODS`] pods in rounds of `at_once`, and lets all `settle` between them.
     async fn place(
         &self,
         at_once: usize,
         make: impl Fn(&str) -> Pod,
-        between: impl AsyncFn() -> anyhow::Result<()>,
+        settle: impl AsyncFn() -> anyhow::Result<()>,
     ) -> anyhow::Result<Placing> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         let pods = History::start(api.clone()).await?;
@@ -109,13 +107,13 @@ impl Bench {
         let (warm_up, measured) = numbers.split_at(WARM_UP);
         for round in warm_up.chunks(at_once) {
             run_round(&api, &pods, round, &make).await?;
-            between().await?;
+            settle().await?;
         }
         let before = self.meter.settled().await?;
         let mut sent = BTreeMap::new();
         for round in measured.chunks(at_once) {
             sent.extend(run_round(&api, &pods, round, &make).await?);
-            between().await?;
+            settle().await?;
         }
         let writes = self.meter.settled().await?.since(before);
         let latency = Spread::of(latencies(&pods.log(), &sent)?)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::claims::{AT_ONCE, Claims, PODS, Pair, Placing, TICKETS};
+use crate::claims::{AT_ONCE, Claims, PODS, Placing, TICKETS};
 use crate::machine::Machine;
 use crate::shelf::Filling;
 use crate::spread::Spread;
@@ -104,7 +104,8 @@ impl Report {
     }
 
     fn claims(&self) -> String {
-        let Claims { bare, refilled, .. } = &self.claims;
+        let Claims { bare, bare_at_once, one, at_once, at_once_on_one_node, one_unrefilled, at_once_unrefilled } =
+            &self.claims;
         let row = |what: &str, claim: &Placing, bare: &Placing| {
             let [p50, p99] = [50.0, 99.0].map(|percent| claim.latency.percentile(percent));
             let [bare50, bare99] = [50.0, 99.0].map(|percent| bare.latency.percentile(percent));
@@ -117,23 +118,29 @@ impl Report {
                 ratio(p50, bare50),
             )
         };
+        let rows = [
+            row("one at a time", one, bare),
+            row("the same, no refill", one_unrefilled, bare),
+            row(&format!("{AT_ONCE} at a time"), at_once, bare_at_once),
+            row("the same, no refill", at_once_unrefilled, bare_at_once),
+            row("the same, all tickets on one node", at_once_on_one_node, bare_at_once),
+        ];
         format!(
             "## From the creation of a pod to its being bound\n\n\
              | | claim, p50 | claim, p99 | bare pod, p50 | bare pod, p99 | p50 to p50 |\n\
-             | --- | --- | --- | --- | --- | --- |\n{}{}\n\
+             | --- | --- | --- | --- | --- | --- |\n{}\n\
              The goals are {} and {}. {PODS} pods each, from sending the creation until a watch shows the pod bound; the \
              next ones come when the order has its {TICKETS} tickets again. A bare pod is the same pod without korder, \
              on nodes that have room.",
-            row("one at a time", &refilled.one, &bare.one),
-            row(&format!("{AT_ONCE} at a time"), &refilled.several, &bare.several),
+            rows.concat(),
             millis(goal::CLAIM_P50),
             millis(goal::CLAIM_P99),
         )
     }
 
     fn writes(&self) -> String {
-        let Claims { bare: _, refilled: Pair { one, several }, unrefilled } = &self.claims;
-        let (claim, with_refill) = (unrefilled.writes, one.writes);
+        let Claims { one, at_once: several, one_unrefilled, .. } = &self.claims;
+        let (claim, with_refill) = (one_unrefilled.writes, one.writes);
         let refill = with_refill.since(claim);
         let row = |what: &str, of: &dyn Fn(Counts) -> u64| {
             format!("| {what} | {} | {} | {} |\n", each(of(claim)), each(of(refill)), each(of(several.writes)))

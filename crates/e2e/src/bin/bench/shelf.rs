@@ -7,6 +7,7 @@ use e2e::objects::{self, Size};
 use e2e::{History, Log};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
+use korder_api::order::RefreshPolicy;
 use korder_api::{Order, Ticket, TicketPhase, names};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, ResourceExt as _};
@@ -15,7 +16,7 @@ use crate::NAMESPACE;
 use crate::spread::Spread;
 
 /// What each ticket and each pod takes.
-pub(crate) const PLACE: Size = Size { cpu: "100m", memory: "128Mi" };
+pub(crate) const PLACE: Size = Size { cpu: "1", memory: "4Gi" };
 /// Numbers of tickets, and how often each is measured.
 const SIZES: [(i32, usize); 3] = [(10, 7), (100, 7), (1000, 3)];
 /// Bound of filling and of emptying.
@@ -28,6 +29,7 @@ pub(crate) struct Shelf {
     client: Client,
     name: String,
     replicas: usize,
+    refills: bool,
     tickets: History<Ticket>,
     /// From the creation of the order until all of its tickets were ready.
     pub(crate) took: Duration,
@@ -40,16 +42,22 @@ impl Shelf {
         let of_order = ListParams::default().labels(&format!("{}={name}", names::LABEL_ORDER));
         let tickets = History::selected(Api::namespaced(client.clone(), NAMESPACE), of_order).await?;
         let replicas = usize::try_from(order.spec.replicas.unwrap_or(1))?;
+        let policy = order.spec.strategy.as_ref().and_then(|strategy| strategy.refresh_policy);
+        let refills = policy != Some(RefreshPolicy::Never);
         let started = Instant::now();
         orders(client).create(&PostParams::default(), order).await.context("cannot make an order")?;
-        let mut shelf = Self { client: client.clone(), name, replicas, tickets, took: Duration::ZERO };
+        let mut shelf = Self { client: client.clone(), name, replicas, refills, tickets, took: Duration::ZERO };
         shelf.full().await?;
         shelf.took = started.elapsed();
         Ok(shelf)
     }
 
-    /// Waits until there are as many ready tickets as the order wants.
-    pub(crate) async fn full(&self) -> anyhow::Result<()> {
+    /// Waits until the order is full again, if it is one that refills.
+    pub(crate) async fn settled(&self) -> anyhow::Result<()> {
+        if self.refills { self.full().await } else { Ok(()) }
+    }
+
+    async fn full(&self) -> anyhow::Result<()> {
         let Self { replicas, tickets, .. } = self;
         let full = |log: &Log<Ticket>| {
             let ready = log.objects().filter(|ticket| ticket.phase() == TicketPhase::Ready).count();
