@@ -13,7 +13,9 @@ pub const API_VERSION: &str = "core.korder.dev/v1alpha1";
 pub const SYSTEM_NAMESPACE: &str = "korder-system";
 /// The service account (and Deployment) of the controllers.
 pub const CONTROLLER_NAME: &str = "korder-controller-manager";
-/// The service account (and Deployment) of the admission webhook.
+/// The field manager of all the controllers' writes.
+pub const CONTROLLER_FIELD_MANAGER: &str = "korder-controller";
+/// The service account (and Deployment) of the admission webhook, and its field manager.
 pub const WEBHOOK_NAME: &str = "korder-webhook";
 
 /// Label on guardian pods; its only value is [`ROLE_GUARDIAN`].

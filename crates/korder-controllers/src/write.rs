@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use kooper::{Cache, Failure, Key, Outcome, patch};
+use korder_api::names::CONTROLLER_FIELD_MANAGER;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{NamespaceResourceScope, Request, Status};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
-
-/// Name of the field manager of all our writes.
-const FIELD_MANAGER: &str = "korder-controller";
 
 /// How many writes one reconcile has in flight.
 const IN_FLIGHT: usize = 16;
@@ -43,11 +41,11 @@ pub(crate) fn pace(results: &[Result<(), kube::Error>]) -> Option<Outcome> {
 }
 
 fn post_params() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+    PostParams { field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 fn patch_params() -> PatchParams {
-    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+    PatchParams { field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// Objects that live in a namespace and whose type says which kind they are.

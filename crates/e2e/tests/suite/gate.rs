@@ -64,7 +64,8 @@ pub(crate) async fn pods_that_do_not_ask_are_untouched(case: &Case) -> Result<()
     let log = case.pods.log();
     let written = log.events().iter().flat_map(|event| event.object.metadata.managed_fields.iter().flatten());
     let writers: Vec<_> = written.filter_map(|entry| entry.manager.as_deref()).collect();
-    ensure!(!writers.iter().any(|writer| writer.contains("korder")), "the pod was written by {writers:?}");
+    let ours = [names::CONTROLLER_FIELD_MANAGER, names::WEBHOOK_NAME];
+    ensure!(!writers.iter().any(|writer| ours.contains(writer)), "the pod was written by {writers:?}");
     Ok(())
 }
 
