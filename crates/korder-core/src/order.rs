@@ -70,8 +70,12 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
     let wanted = wanted(policy, replicas, live, issued, closed.len());
 
     let paused = order.spec.paused == Some(true);
-    let missing = if paused { 0 } else { i64::from(wanted - live).max(0) };
+    // One that is being handed over may be given back; and a guardian made now would stand in the scheduler's line
+    // before the very pod that takes the place.
+    let claimed = there.iter().filter(|ticket| ticket.phase() == TicketPhase::Claimed).count();
+    let missing = if paused { 0 } else { i64::from(wanted - live) - i64::try_from(claimed).unwrap_or(i64::MAX) };
     let surplus = if paused { 0 } else { usize::try_from(live - wanted).unwrap_or(0) };
+    let missing = missing.max(0);
     let create: Vec<Ticket> = (1..=missing).map(|n| make(order, template, issued + n)).collect();
     let delete = unclaimed.into_iter().take(surplus).cloned().collect();
 
