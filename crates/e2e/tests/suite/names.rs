@@ -1,5 +1,7 @@
 //! Names that always work: cert-manager has `orders` too, and `kubectl` picks one of the two.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use e2e::objects::Size;
 use e2e::{Case, Kubectl};
@@ -7,26 +9,15 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use korder_api::{Order, TicketPhase};
 use kube::CustomResourceExt as _;
 use kube::api::{Api, ListParams};
+use tokio::process::Command;
 
 use crate::suite::Suite;
 use crate::until::{order_is_ready, pod_is_bound, ticket_is};
 
-/// What of cert-manager's kind matters here.
-const FOREIGN_ORDERS: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: orders.acme.cert-manager.io
-spec:
-  group: acme.cert-manager.io
-  scope: Namespaced
-  names: {kind: Order, listKind: OrderList, plural: orders, singular: order, categories: [cert-manager]}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-";
+/// Where cert-manager's definitions of kinds are, under `deploy/crds`.
+const CERT_MANAGER: &str = "github.com/cert-manager/cert-manager@v1.21.2";
+/// How long fetching them may take: a few megabytes.
+const FETCH_DEADLINE: Duration = Duration::from_mins(2);
 
 pub(crate) fn tests(suite: &mut Suite) {
     suite.add(another_group_may_have_orders_too);
@@ -48,14 +39,28 @@ async fn another_group_may_have_orders_too(case: &Case) -> Result<()> {
     if are_ambiguous(case).await? {
         return use_names_that_always_work(case, &kubectl).await;
     }
-    kubectl.apply(FOREIGN_ORDERS).await?;
+    let definitions = cert_manager_definitions().await?;
+    kubectl.get(&["apply", "--server-side", "-f", &definitions]).await?;
     let used = async {
         kubectl.get(&["wait", "--for=condition=Established", "crd/orders.acme.cert-manager.io"]).await?;
         use_names_that_always_work(case, &kubectl).await
     };
     let used = used.await;
-    kubectl.get(&["delete", "crd", "orders.acme.cert-manager.io"]).await?;
+    kubectl.get(&["delete", "-f", &definitions]).await?;
     used
+}
+
+/// The folder with cert-manager's definitions, fetched with Go, which building the cluster takes anyway.
+async fn cert_manager_definitions() -> Result<String> {
+    let fetch = Command::new("go").args(["mod", "download", "-json", CERT_MANAGER]).kill_on_drop(true).output();
+    let fetched = tokio::time::timeout(FETCH_DEADLINE, fetch).await.context("cert-manager's module does not come")?;
+    let fetched = fetched.context("cannot run `go`")?;
+    let told: serde_json::Value = serde_json::from_slice(&fetched.stdout).unwrap_or_default();
+    let folder = told["Dir"].as_str().with_context(|| {
+        let stderr = String::from_utf8_lossy(&fetched.stderr);
+        format!("cannot fetch cert-manager's module: {}{stderr}", told["Error"].as_str().unwrap_or_default())
+    })?;
+    Ok(format!("{folder}/deploy/crds"))
 }
 
 async fn use_names_that_always_work(case: &Case, kubectl: &Kubectl) -> Result<()> {
