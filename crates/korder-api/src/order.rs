@@ -38,6 +38,7 @@ use crate::ticket::TicketSpec;
     printcolumn = r#"{"name":"Used","type":"integer","jsonPath":".status.used"}"#,
     printcolumn = r#"{"name":"Status","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Replicas","type":"integer","priority":1,"jsonPath":".spec.replicas"}"#,
     printcolumn = r#"{"name":"Issued","type":"integer","priority":1,"jsonPath":".status.issued"}"#,
     printcolumn = r#"{"name":"Expired","type":"integer","priority":1,"jsonPath":".status.expired"}"#,
     printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
@@ -56,7 +57,7 @@ use crate::ticket::TicketSpec;
         .message("replicas can't be set with daemonSet: there is one ticket for every eligible node")
 )]
 pub struct OrderSpec {
-    /// Stops all work on the order; what is there stays.
+    /// No ticket is made or removed; those that are there can be claimed, and expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
     /// How many units are wanted; 1 where not given.
@@ -187,7 +188,7 @@ pub enum StrategyType {
 /// Which tickets are made again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RefreshPolicy {
-    /// None.
+    /// None: `replicas` are issued, ever. Those that are held stay when it is lowered, up to as many.
     Never,
     /// Those that a pod claimed.
     #[default]
@@ -317,7 +318,7 @@ pub struct OrderStatus {
     /// Tickets whose pod is bound.
     #[serde(default)]
     pub used: i32,
-    /// Tickets that expired and are not made again; only under `OnClaim`.
+    /// Tickets that expired: under `OnClaim` all, which are not made again; else those that are still there.
     #[serde(default)]
     pub expired: i32,
     /// Tickets that were made, ever: the number of the last one.

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kooper::{Event, EventType, Recorder};
 use korder_core::conditions::READY;
 use kube::Resource;
+use tracing::info;
 
 /// Reasons that somebody should look at.
 const WARNINGS: [&str; 8] = [
@@ -30,12 +31,15 @@ where
     tell(recorder, object, action, &now.reason, &now.message);
 }
 
-/// Tells of something that happened to an object.
+/// Tells of something that happened to an object, by an event and in the log.
 pub(crate) fn tell<K>(recorder: &Recorder, object: &K, action: &str, reason: &str, note: &str)
 where
     K: Resource<DynamicType = ()>,
 {
     let type_ = if WARNINGS.contains(&reason) { EventType::Warning } else { EventType::Normal };
+    let meta = object.meta();
+    let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+    info!(kind = %K::kind(&()), namespace, name, reason, "{note}");
     let event = Event { type_, reason: reason.to_owned(), action: action.to_owned(), note: note.to_owned() };
     recorder.publish(&object.object_ref(&()), event);
 }

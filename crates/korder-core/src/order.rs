@@ -32,6 +32,7 @@ struct Counts {
     ready: i32,
     claimed: i32,
     used: i32,
+    expired: i32,
 }
 
 /// The refresh policy in force.
@@ -62,20 +63,24 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
     let there: Vec<&Ticket> =
         tickets.iter().copied().filter(|ticket| ticket.metadata.deletion_timestamp.is_none()).collect();
     let unclaimed = unclaimed(order, &there);
-    let live = i32::try_from(unclaimed.len()).unwrap_or(i32::MAX);
+    let live = size(unclaimed.len());
     let before = order.status.as_ref();
     let last = tickets.iter().filter_map(|ticket| ordinal(order, ticket)).max().unwrap_or(0);
     let issued = before.map_or(0, |status| status.issued).max(last);
     let closed = if policy == RefreshPolicy::OnClaim { expired(order, tickets) } else { Ordinals::default() };
+    // One that is being handed over may be given back; and a guardian made now would stand in the scheduler's line
+    // before the very pod that takes the place.
+    let claimed = size(there.iter().filter(|ticket| ticket.phase() == TicketPhase::Claimed).count());
     let wanted = wanted(policy, replicas, live, issued, closed.len());
 
     let paused = order.spec.paused == Some(true);
-    // One that is being handed over may be given back; and a guardian made now would stand in the scheduler's line
-    // before the very pod that takes the place.
-    let claimed = there.iter().filter(|ticket| ticket.phase() == TicketPhase::Claimed).count();
-    let missing = if paused { 0 } else { i64::from(wanted - live) - i64::try_from(claimed).unwrap_or(i64::MAX) };
+    let missing = match policy {
+        _ if paused => 0,
+        RefreshPolicy::Never => wanted - live,
+        RefreshPolicy::OnClaim | RefreshPolicy::Always => wanted - live - claimed,
+    };
+    let missing = i64::from(missing.max(0));
     let surplus = if paused { 0 } else { usize::try_from(live - wanted).unwrap_or(0) };
-    let missing = missing.max(0);
     let create: Vec<Ticket> = (1..=missing).map(|n| make(order, template, issued + n)).collect();
     let delete = unclaimed.into_iter().take(surplus).cloned().collect();
 
@@ -86,13 +91,18 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
 
 /// How many unclaimed tickets there should be.
 fn wanted(policy: RefreshPolicy, replicas: i32, live: i32, issued: i64, closed: usize) -> i32 {
-    let wanted = match policy {
-        RefreshPolicy::Always => i64::from(replicas),
-        RefreshPolicy::OnClaim => i64::from(replicas) - i64::try_from(closed).unwrap_or(i64::MAX),
-        // All that were ever issued count, also those that are gone.
-        RefreshPolicy::Never => i64::from(replicas) - (issued - i64::from(live)),
-    };
-    i32::try_from(wanted.max(0)).unwrap_or(i32::MAX)
+    match policy {
+        RefreshPolicy::Always => replicas,
+        RefreshPolicy::OnClaim => (replicas - size(closed)).max(0),
+        // All that were ever issued count, also those that are gone; what is held stays held, up to `replicas`.
+        RefreshPolicy::Never => {
+            live.min(replicas) + i32::try_from((i64::from(replicas) - issued).max(0)).unwrap_or(i32::MAX)
+        }
+    }
+}
+
+fn size(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 /// The unclaimed tickets, those that can best be spared first: without a place, then the youngest.
@@ -157,7 +167,7 @@ impl Summary<'_> {
     fn status(&self, now: Timestamp) -> OrderStatus {
         let order = self.order;
         let before = order.status.clone().unwrap_or_default();
-        let Counts { pending, ready, claimed, used } = self.counts();
+        let Counts { pending, ready, claimed, used, expired } = self.counts();
         let type_ = order.spec.strategy.as_ref().and_then(|strategy| strategy.type_).unwrap_or(StrategyType::OneTime);
         let mut status = OrderStatus {
             observed_generation: order.metadata.generation,
@@ -168,7 +178,10 @@ impl Summary<'_> {
             ready,
             claimed,
             used,
-            expired: i32::try_from(self.closed.len()).unwrap_or(i32::MAX),
+            expired: match self.policy {
+                RefreshPolicy::OnClaim => size(self.closed.len()),
+                RefreshPolicy::Never | RefreshPolicy::Always => expired,
+            },
             issued: self.issued,
             closed: Some(self.closed.to_string()).filter(|text| !text.is_empty()),
             label_selector: order.metadata.name.as_ref().map(|name| format!("{}={name}", names::LABEL_ORDER)),
@@ -189,7 +202,8 @@ impl Summary<'_> {
                 TicketPhase::Used if ticket.status.as_ref().is_some_and(|status| status.finish_time.is_none()) => {
                     counts.used += 1;
                 }
-                TicketPhase::Used | TicketPhase::Expired | TicketPhase::Lost => {}
+                TicketPhase::Expired => counts.expired += 1,
+                TicketPhase::Used | TicketPhase::Lost => {}
             }
         }
         counts
@@ -204,7 +218,8 @@ impl Summary<'_> {
             message,
         };
         if self.order.spec.paused == Some(true) {
-            return (say(true, "Paused", "paused: nothing is made or removed".to_owned()), Progress::Settled);
+            let message = format!("paused: no ticket is made or removed; {ready} of {wanted} are ready");
+            return (say(ready >= wanted, "Paused", message), Progress::Settled);
         }
         if wanted == 0 && self.policy != RefreshPolicy::Always && self.order.spec.replicas != Some(0) {
             let message = "all tickets are claimed or expired, and none is made again".to_owned();

@@ -272,6 +272,8 @@ pub fn claimed(ticket: &Ticket, pod: &Pod, now: Timestamp) -> TicketStatus {
 /// The status of a ticket whose pod is bound to its node.
 pub fn in_use(ticket: &Ticket, now: Timestamp) -> TicketStatus {
     let mut status = TicketStatus { phase: Some(TicketPhase::Used), ..ticket.status.clone().unwrap_or_default() };
+    // From here on it lasts as long as its pod.
+    status.expiration_time = None;
     let holder = status.claim_ref.as_ref().map(|claim| claim.name.clone()).unwrap_or_default();
     say(&mut status, ticket, true, "InUse", format!("pod `{holder}` has the place"), now);
     status

@@ -47,7 +47,7 @@ fn a_cluster_is_started_killed_resumed_and_removed() {
     }
     assert_eq!(korder.status()["status"], "stopped");
 
-    let resumed: Value = serde_json::from_slice(&korder.run(&["up", "--detach", "--json"]).stdout).unwrap();
+    let resumed: Value = serde_json::from_slice(&korder.run(&["up", "--detach", "--output=json"]).stdout).unwrap();
     assert_eq!(resumed["server"], status["server"], "the port stays");
     let status = korder.status();
     assert!(names(&status["nodes"]).contains(&"node-1".to_owned()) && all_ready(&status["nodes"]), "{status}");
@@ -95,7 +95,7 @@ impl Korder {
     }
 
     fn status(&self) -> Value {
-        serde_json::from_slice(&self.run(&["status", "--json"]).stdout).unwrap()
+        serde_json::from_slice(&self.run(&["status", "--output=json"]).stdout).unwrap()
     }
 }
 

@@ -156,7 +156,8 @@ async fn a_paused_order_stands_still(case: &Case) -> Result<()> {
     order_says(case, "shelf", "the order says that it is paused", paused).await?;
     case.delete::<Ticket>("shelf-1").await?;
     kubectl.get(&["scale", "orders.core.korder.dev/shelf", "--replicas=4"]).await?;
-    let alone = |status: &OrderStatus| paused(status) && status.replicas == 1;
+    let short = |status: &OrderStatus| reason(&status.conditions) == Some(("False", "Paused"));
+    let alone = |status: &OrderStatus| short(status) && status.replicas == 1;
     let order = order_says(case, "shelf", "the paused order has one ticket left", alone).await?;
     ensure!(order.status.as_ref().is_some_and(|status| status.issued == 2), "{:?}", order.status);
     pause(false).await?;

@@ -94,6 +94,32 @@ fn never_issues_no_more_though_a_ticket_was_deleted() {
 }
 
 #[test]
+fn never_keeps_what_it_holds_up_to_its_replicas() {
+    let mut order = order(3, RefreshPolicy::Never);
+    let mut tickets = vec![];
+    carry_out(&mut order, &mut tickets);
+    order.spec.replicas = Some(2);
+    for _ in 0..3 {
+        carry_out(&mut order, &mut tickets);
+        assert_eq!(names(&tickets), ["o-1", "o-2"]);
+    }
+    order.spec.replicas = Some(4);
+    carry_out(&mut order, &mut tickets);
+    carry_out(&mut order, &mut tickets);
+    assert_eq!(names(&tickets), ["o-1", "o-2", "o-4"]);
+}
+
+#[test]
+fn an_order_that_comes_to_never_refill_keeps_what_it_holds() {
+    let mut order = order(3, RefreshPolicy::Never);
+    let mut tickets = vec![ticket(1, Used), ticket(2, Ready), ticket(3, Ready), ticket(4, Ready)];
+    for _ in 0..3 {
+        assert!(carry_out(&mut order, &mut tickets).delete.is_empty());
+    }
+    assert_eq!(reason(&order), ("True", "Ready"));
+}
+
+#[test]
 fn a_ticket_deleted_by_hand_is_made_again_under_a_new_number() {
     let mut order = order(2, RefreshPolicy::OnClaim);
     let mut tickets = vec![];
@@ -117,7 +143,7 @@ fn a_paused_or_deleted_order_makes_nothing() {
     let mut paused = order(3, RefreshPolicy::Always);
     paused.spec.paused = Some(true);
     assert!(carry_out(&mut paused, &mut vec![]).create.is_empty());
-    assert_eq!(reason(&paused), ("True", "Paused"));
+    assert_eq!(reason(&paused), ("False", "Paused"));
     let mut deleted = order(3, RefreshPolicy::Always);
     deleted.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(1)));
     assert_eq!(plan(&deleted, &[], at(2)), Plan::default());

@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Print the script by which a shell completes korder's commands
     Completion(completion::Arguments),
     /// Print the version
-    Version,
+    Version(version::Arguments),
 }
 
 impl Command {
@@ -51,11 +51,8 @@ impl Command {
             Self::Controller(arguments) => controller::run(arguments).await,
             Self::Webhook(arguments) => webhook::run(arguments).await,
             Self::Status(arguments) => status::run(arguments, printer).await,
-            Self::Completion(arguments) => {
-                completion::run(&arguments);
-                Ok(())
-            }
-            Self::Version => version::run(printer),
+            Self::Completion(arguments) => completion::run(&arguments, printer),
+            Self::Version(arguments) => version::run(&arguments, printer),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use cli::Printer;
+use cli::{OutputFormat, Printer};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Node;
 use korder_api::names::SYSTEM_NAMESPACE;
@@ -24,9 +24,9 @@ pub(crate) struct Arguments {
     /// Directory of all state [default: ~/.korder]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Print it as JSON
-    #[arg(long)]
-    json: bool,
+    /// Form of what is printed
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    output: OutputFormat,
 }
 
 /// What there is to say.
@@ -67,9 +67,9 @@ struct Readiness {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Result<()> {
-    let Arguments { data_dir, json } = arguments;
+    let Arguments { data_dir, output } = arguments;
     let report = look(&Instance::new(data_dir)?).await?;
-    if json {
+    if output == OutputFormat::Json {
         return Ok(printer.json(&report)?);
     }
     for line in lines(&report) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use cli::Printer;
+use cli::{OutputFormat, Printer};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -12,7 +12,6 @@ use crate::up::{self, Instance, NodeArguments, Running, State, Wish};
 
 /// What to start, and how.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "they are switches of the command line")]
 pub(crate) struct Arguments {
     /// Directory of all state [default: ~/.korder]
     #[arg(long, value_name = "DIR")]
@@ -23,9 +22,9 @@ pub(crate) struct Arguments {
     /// Return when all is ready, and leave it running in the background
     #[arg(long)]
     detach: bool,
-    /// Print what is ready as JSON
-    #[arg(long)]
-    json: bool,
+    /// Form of what is printed
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    output: OutputFormat,
     /// Add the context `korder` to your own kubeconfig
     #[arg(long)]
     merge_kubeconfig: bool,
@@ -38,12 +37,12 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Result<()> {
-    let Arguments { data_dir, port, detach, json, merge_kubeconfig, nodes, in_background } = arguments;
+    let Arguments { data_dir, port, detach, output, merge_kubeconfig, nodes, in_background } = arguments;
     let instance = Instance::new(data_dir)?;
     let wish = Wish { port, nodes };
     if detach {
         let state = up::start_in_background(&instance, &wish, printer).await?;
-        return announce(&instance, &state, json, merge_kubeconfig, printer);
+        return announce(&instance, &state, output, merge_kubeconfig, printer);
     }
     if in_background {
         up::leave_terminal()?;
@@ -53,7 +52,7 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
         started = Running::start(instance.clone(), &wish, printer) => started?,
         () = signals.received() => anyhow::bail!("stopped before it was ready"),
     };
-    announce(&instance, &state, json, merge_kubeconfig, printer)?;
+    announce(&instance, &state, output, merge_kubeconfig, printer)?;
     tokio::select! {
         error = running.failed() => return Err(error),
         () = signals.received() => {}
@@ -66,13 +65,19 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
 }
 
 /// Tells the user, on one line, that all is ready.
-fn announce(instance: &Instance, state: &State, json: bool, merge: bool, printer: Printer) -> anyhow::Result<()> {
+fn announce(
+    instance: &Instance,
+    state: &State,
+    output: OutputFormat,
+    merge: bool,
+    printer: Printer,
+) -> anyhow::Result<()> {
     let State { korder, kubernetes, server, kubeconfig, kubectl, ready_since: _ } = state;
     if merge {
         let file = up::merge_kubeconfig(kubeconfig)?;
         printer.note(format_args!("The context `korder` is in `{}`", file.display()));
     }
-    if json {
+    if output == OutputFormat::Json {
         return Ok(printer.json(&json!({
             "dataDir": instance.data_dir().path(),
             "korder": korder,

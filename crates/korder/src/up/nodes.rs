@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use cluster::NodeTemplate;
+use korder_api::Quantity;
 use korder_manifests::HOST_NODE;
 
 /// The simulated nodes; those that exist stay as they are.
@@ -21,13 +22,13 @@ pub(crate) struct NodeArguments {
     node_taint: Vec<TaintArgument>,
     /// CPUs of each node
     #[arg(long, default_value = "8", value_name = "QUANTITY")]
-    node_cpu: String,
+    node_cpu: Quantity,
     /// Memory of each node
     #[arg(long, default_value = "32Gi", value_name = "QUANTITY")]
-    node_memory: String,
+    node_memory: Quantity,
     /// Any other resource of each node, repeatable
     #[arg(long, value_name = "NAME=QUANTITY")]
-    node_resource: Vec<Pair>,
+    node_resource: Vec<Amount>,
 }
 
 impl NodeArguments {
@@ -42,10 +43,15 @@ impl NodeArguments {
     /// The same as arguments of another `korder up`.
     pub(crate) fn to_arguments(&self) -> Vec<String> {
         let Self { nodes, node_label, node_taint, node_cpu, node_memory, node_resource } = self;
-        let mut arguments =
-            vec![format!("--nodes={nodes}"), format!("--node-cpu={node_cpu}"), format!("--node-memory={node_memory}")];
+        let mut arguments = vec![
+            format!("--nodes={nodes}"),
+            format!("--node-cpu={}", node_cpu.as_str()),
+            format!("--node-memory={}", node_memory.as_str()),
+        ];
         arguments.extend(node_label.iter().map(|Pair { key, value }| format!("--node-label={key}={value}")));
-        arguments.extend(node_resource.iter().map(|Pair { key, value }| format!("--node-resource={key}={value}")));
+        arguments.extend(
+            node_resource.iter().map(|Amount(name, amount)| format!("--node-resource={name}={}", amount.as_str())),
+        );
         arguments.extend(
             node_taint
                 .iter()
@@ -56,16 +62,16 @@ impl NodeArguments {
 
     fn template(&self, number: u16) -> NodeTemplate {
         let mut template = NodeTemplate::new(format!("node-{number}"))
-            .allocatable("cpu", &self.node_cpu)
-            .allocatable("memory", &self.node_memory);
+            .allocatable("cpu", self.node_cpu.as_str())
+            .allocatable("memory", self.node_memory.as_str());
         for Pair { key, value } in &self.node_label {
             template = template.label(key, value);
         }
         for TaintArgument { key, value, effect } in &self.node_taint {
             template = template.taint(key, value, effect);
         }
-        for Pair { key, value } in &self.node_resource {
-            template = template.allocatable(key, value);
+        for Amount(name, amount) in &self.node_resource {
+            template = template.allocatable(name, amount.as_str());
         }
         template
     }
@@ -86,6 +92,19 @@ impl FromStr for Pair {
             Some((key, value)) if !key.is_empty() => Ok(Self { key: key.to_owned(), value: value.to_owned() }),
             _ => Err("it is not of the form `KEY=VALUE`".to_owned()),
         }
+    }
+}
+
+/// `NAME=QUANTITY`.
+#[derive(Clone, Debug, PartialEq)]
+struct Amount(String, Quantity);
+
+impl FromStr for Amount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Pair { key, value } = text.parse()?;
+        Ok(Self(key, value.parse().map_err(|error: <Quantity as FromStr>::Err| error.to_string())?))
     }
 }
 

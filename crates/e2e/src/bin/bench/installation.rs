@@ -63,7 +63,7 @@ impl Installation {
         struct Status {
             pid: u32,
         }
-        let Status { pid } = serde_json::from_str(&self.run("status", &["--json"]).await?)?;
+        let Status { pid } = serde_json::from_str(&self.run("status", &["--output=json"]).await?)?;
         for entry in fs::read_dir("/proc")? {
             let process = entry?.path();
             let arguments = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
