@@ -2,8 +2,10 @@
 
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use futures::FutureExt as _;
@@ -17,11 +19,15 @@ use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::process::Command;
 
 use crate::audit::{Conditions, Ownership};
 use crate::environment::is_ready;
 use crate::objects::{self, OnNodesOf as _, Size};
-use crate::{Environment, History, Kubectl};
+use crate::{Environment, History, Kubectl, korder_program};
+
+/// How long one call of `korder` may take.
+const KORDER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Why a test can't say anything on this cluster; no failure.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +148,21 @@ impl Case {
     /// `kubectl` in the namespace.
     pub fn kubectl(&self) -> Kubectl {
         self.environment.kubectl().in_namespace(&self.namespace)
+    }
+
+    /// Runs `korder` on the cluster with arguments that take `--namespace`; what it printed.
+    pub async fn korder(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(korder_program().await?);
+        command.args(arguments).args(["--namespace", &self.namespace]);
+        command.env("KUBECONFIG", self.environment.kubectl().kubeconfig()).stdin(Stdio::null()).kill_on_drop(true);
+        let shown = format!("korder {}", arguments.join(" "));
+        let output = tokio::time::timeout(KORDER_TIMEOUT, command.output())
+            .await
+            .with_context(|| format!("`{shown}` took more than {} s", KORDER_TIMEOUT.as_secs()))?
+            .with_context(|| format!("cannot run `{shown}`"))?;
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "`{shown}` ended with {}:\n{stdout}{stderr}", output.status);
+        Ok(stdout.into_owned())
     }
 
     /// Makes an object in the namespace.

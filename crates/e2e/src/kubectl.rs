@@ -1,6 +1,6 @@
 //! The program that users type.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -56,6 +56,11 @@ impl Kubectl {
     #[must_use]
     pub fn with_cache(&self, cache_dir: impl Into<OsString>) -> Self {
         Self { cache_dir: cache_dir.into(), ..self.clone() }
+    }
+
+    /// The file that tells how to reach the cluster.
+    pub fn kubeconfig(&self) -> &OsStr {
+        &self.kubeconfig
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

@@ -7,9 +7,11 @@ use kube::Resource;
 use tracing::info;
 
 /// Reasons that somebody should look at.
-const WARNINGS: [&str; 8] = [
+const WARNINGS: [&str; 10] = [
     "GuardianGone",
     "GuardianRefused",
+    "ResourceQuotaExceeded",
+    "LimitRangeViolated",
     "Unschedulable",
     "WaitingForCapacity",
     "OrderNotFound",

@@ -9,6 +9,7 @@ pub mod fit;
 mod fixtures;
 pub mod guardian;
 pub mod handover;
+pub mod limits;
 pub mod matching;
 pub mod node;
 pub mod order;

@@ -11,6 +11,7 @@ use korder_api::order::{RefreshPolicy, StrategyType, TicketTemplate};
 use korder_api::{Order, OrderStatus, Ticket, TicketPhase, names};
 
 use crate::conditions::{self, Progress, Say};
+use crate::limits::Refusal;
 use crate::ordinals::Ordinals;
 use crate::ticket;
 
@@ -233,8 +234,10 @@ impl Summary<'_> {
             let mut waiting = self.tickets.iter().filter(|ticket| ticket.phase() == TicketPhase::Pending);
             waiting.find(|ticket| ticket::reason(ticket) == Some(reason)).copied()
         };
-        if let Some(ticket) = stuck("GuardianRefused") {
-            return (say(false, "GuardianRefused", format!("{count}; {}", message(ticket))), Progress::Stalled);
+        for reason in Refusal::ALL.map(Refusal::reason) {
+            if let Some(ticket) = stuck(reason) {
+                return (say(false, reason, format!("{count}; {}", message(ticket))), Progress::Stalled);
+            }
         }
         if let Some(ticket) = stuck("Unschedulable") {
             return (say(false, "WaitingForCapacity", format!("{count}; {}", message(ticket))), Progress::Reconciling);

@@ -9,6 +9,7 @@ use korder_api::ticket::{ClaimRef, CleanupPolicy, Lifecycle};
 use korder_api::{Ticket, TicketPhase, TicketStatus, names};
 
 use crate::conditions::{self, Progress, Say};
+use crate::limits::Refusal;
 use crate::pod::Pod;
 
 /// How long an ended ticket is kept where it does not say: long enough to be looked at.
@@ -248,11 +249,13 @@ pub fn reason(ticket: &Ticket) -> Option<&str> {
 /// The status after the guardian was refused by the API server, or can't be made.
 pub fn refused(ticket: &Ticket, message: &str, now: Timestamp) -> TicketStatus {
     let mut status = unheld(ticket);
+    let refusal = Refusal::of(message);
+    let advice = refusal.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
     let ready = Say {
         type_: conditions::READY,
         holds: false,
-        reason: "GuardianRefused",
-        message: format!("the guardian can't be made: {message}"),
+        reason: refusal.reason(),
+        message: format!("the guardian can't be made: {message}{advice}"),
     };
     conditions::summarize(&mut status.conditions, ready, Progress::Stalled, ticket.metadata.generation, now);
     status

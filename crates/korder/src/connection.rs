@@ -18,6 +18,21 @@ pub(crate) struct Connection {
     context: Option<String>,
 }
 
+/// A namespace of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Namespace {
+    /// The namespace [default: that of the context]
+    #[arg(long, short, value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+impl Namespace {
+    /// Its name.
+    pub(crate) fn name(self, client: &Client) -> String {
+        self.namespace.unwrap_or_else(|| client.default_namespace().to_owned())
+    }
+}
+
 impl Connection {
     /// A client of the cluster; nothing has been asked of it yet.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {

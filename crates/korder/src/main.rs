@@ -7,6 +7,7 @@ mod install;
 mod logging;
 mod signals;
 mod supervised;
+mod told;
 mod up;
 mod yaml;
 

@@ -10,6 +10,7 @@ mod fits;
 mod gate;
 mod idle;
 mod installed;
+mod limits;
 mod names;
 mod nodes;
 mod orders;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     installed::tests(&mut suite);
     power_cut::tests(&mut suite);
     nodes::tests(&mut suite);
+    limits::tests(&mut suite);
     theft::tests(&mut suite);
     account::tests(&mut suite);
     claims::tests(&mut suite);

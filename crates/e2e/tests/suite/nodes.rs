@@ -1,17 +1,16 @@
-//! Nodes that go, and limits of a namespace.
+//! Nodes that go.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::objects::Size;
 use e2e::{Case, Log};
-use k8s_openapi::api::core::v1::Pod;
-use korder_api::{OrderStatus, Ticket, TicketPhase};
+use korder_api::{Ticket, TicketPhase};
 use kube::ResourceExt as _;
 
 use crate::pods::node_of;
 use crate::suite::Suite;
-use crate::until::{event_tells, order_is_ready, order_says, pod_is_bound, reason};
+use crate::until::{event_tells, order_is_ready, pod_is_bound};
 
 const NODE: Size = Size { cpu: "8", memory: "16Gi" };
 const SIZE: Size = Size::SMALL;
@@ -21,7 +20,6 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub(crate) fn tests(suite: &mut Suite) {
     suite.add(a_ticket_outlives_its_node);
     suite.add(a_drain_is_not_held_up_and_tickets_move);
-    suite.add(a_quota_that_refuses_a_guardian_is_told);
 }
 
 /// All tickets are ready on this node.
@@ -63,26 +61,4 @@ async fn a_drain_is_not_held_up_and_tickets_move(case: &Case) -> Result<()> {
     let app = pod_is_bound(case, "app").await?;
     ensure!(node_of(&app) == Some(second.as_str()), "the pod is on {:?}", node_of(&app));
     Ok(())
-}
-
-async fn a_quota_that_refuses_a_guardian_is_told(case: &Case) -> Result<()> {
-    case.add_nodes(1, NODE).await?;
-    let kubectl = case.kubectl();
-    let quota = |pods: u32| {
-        format!("apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: tight}}\nspec: {{hard: {{pods: '{pods}'}}}}\n")
-    };
-    kubectl.apply(&quota(1)).await?;
-    kubectl.get(&["wait", "resourcequota/tight", "--for=jsonpath={.status.hard.pods}=1", "--timeout=30s"]).await?;
-    case.create(&case.order("shelf", 2, SIZE)).await?;
-    let refused =
-        |status: &OrderStatus| status.ready == 1 && reason(&status.conditions) == Some(("False", "GuardianRefused"));
-    let order = order_says(case, "shelf", "one guardian is refused", refused).await?;
-    let conditions = order.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let told = conditions.iter().any(|one| one.type_ == "Stalled" && one.message.contains("exceeded quota: tight"));
-    ensure!(told, "{conditions:?}");
-    kubectl.apply(&quota(10)).await?;
-    // Nothing tells of a quota that has grown: it is tried again after half a minute.
-    order_is_ready(case, "shelf", 2).await?;
-    let guardians = |log: &Log<Pod>| (log.objects().filter(|pod| node_of(pod).is_some()).count() == 2).then_some(());
-    case.pods.until("there are two guardians", guardians).await
 }

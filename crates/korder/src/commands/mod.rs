@@ -5,6 +5,7 @@ mod controller;
 mod crds;
 mod down;
 mod install;
+mod resource_quota;
 mod status;
 mod uninstall;
 mod up;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Controller(controller::Arguments),
     /// Run the admission webhook, as the Deployment `korder-webhook` does
     Webhook(webhook::Arguments),
+    /// Print the resource quotas of a namespace such that they don't count guardians
+    ResourceQuota(resource_quota::Arguments),
     /// Show what `korder up` has running
     Status(status::Arguments),
     /// Print the script by which a shell completes korder's commands
@@ -50,6 +53,7 @@ impl Command {
             Self::Crds => crds::run(printer),
             Self::Controller(arguments) => controller::run(arguments).await,
             Self::Webhook(arguments) => webhook::run(arguments).await,
+            Self::ResourceQuota(arguments) => resource_quota::run(arguments, printer).await,
             Self::Status(arguments) => status::run(arguments, printer).await,
             Self::Completion(arguments) => completion::run(&arguments, printer),
             Self::Version(arguments) => version::run(&arguments, printer),

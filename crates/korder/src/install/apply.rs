@@ -13,8 +13,8 @@ use kube::runtime::wait::{await_condition, conditions::is_crd_established};
 use kube::{Api, Client, ResourceExt};
 
 use super::objects::{api_of, identity, is_definition, is_gate, is_namespace, shown};
-use super::told::Told as _;
 use super::{Change, FIELD_MANAGER, What};
+use crate::told::Told as _;
 
 /// How long the API server may take to serve a new kind.
 const ESTABLISHED_DEADLINE: Duration = Duration::from_secs(30);

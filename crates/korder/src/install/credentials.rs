@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use kube::config::{AuthInfo, Context, Kubeconfig, NamedAuthInfo, NamedContext};
 use kube::{Api, Client};
 
-use super::told::Told as _;
+use crate::told::Told as _;
 
 /// How long a token is asked for: longer than anybody leaves an embedded cluster running.
 const TOKEN_SECONDS: i64 = 365 * 24 * 3600;

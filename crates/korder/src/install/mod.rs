@@ -9,7 +9,6 @@ mod credentials;
 mod effect;
 mod gate;
 mod objects;
-mod told;
 mod uninstall;
 mod version;
 
@@ -21,7 +20,8 @@ use cli::Hinted;
 use korder_manifests::{Gate, Profile};
 use kube::api::PatchParams;
 use kube::{Client, Discovery};
-use told::Told as _;
+
+use crate::told::Told as _;
 
 pub(crate) use credentials::service_account_kubeconfig;
 pub(crate) use gate::GateForm;

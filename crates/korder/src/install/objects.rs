@@ -7,7 +7,7 @@ use kube::api::{ApiResource, DynamicObject, ListParams, TypeMeta};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt};
 
-use super::told::Told as _;
+use crate::told::Told as _;
 
 /// A kind: its API version and name.
 pub(super) type Kind = (&'static str, &'static str);

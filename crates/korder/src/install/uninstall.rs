@@ -15,8 +15,8 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::objects::{INSTALLED, MADE_BY_PROGRAMS, api_of, existing, is_gate, is_grant, labelled, shown};
-use super::told::Told as _;
 use super::{apply, discover, gate};
+use crate::told::Told as _;
 
 /// How long the namespace and the kinds may take to go.
 const GONE_DEADLINE: Duration = Duration::from_mins(1);

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use cli::Hinted;
 
 /// Turns the API server's errors into ones that say what was being done.
-pub(super) trait Told<T> {
+pub(crate) trait Told<T> {
     /// Says what was being done, in the words after `cannot`.
     fn told(self, doing: impl FnOnce() -> String) -> anyhow::Result<T>;
 }
@@ -17,7 +17,7 @@ impl<T> Told<T> for Result<T, kube::Error> {
                 kube::Error::Api(status) if status.code == 403 => anyhow!(Hinted::new(
                     // The answer's own text would go on with all its fields.
                     anyhow!(status.message).context(context),
-                    "this needs the rights of a cluster administrator; see `kubectl auth whoami`"
+                    "your account may not (see `kubectl auth whoami`): ask a cluster administrator"
                 )),
                 kube::Error::Api(status) => anyhow!(status.message).context(context),
                 kube::Error::Service(_) | kube::Error::HyperError(_) => anyhow!(Hinted::new(

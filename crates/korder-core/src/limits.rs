@@ -1,0 +1,176 @@
+//! What a namespace's own limits do to guardians: `ResourceQuota` counts them, `LimitRange` may enlarge or refuse them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopeSelector, ScopedResourceSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// Why the API server does not take a guardian, as it stands in conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A `ResourceQuota` of the namespace is used up.
+    ResourceQuotaExceeded,
+    /// A `LimitRange` of the namespace does not allow the ticket's amounts.
+    LimitRangeViolated,
+    /// Anything else, such as a policy or a webhook.
+    GuardianRefused,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::ResourceQuotaExceeded, Self::LimitRangeViolated, Self::GuardianRefused];
+
+    /// What the API server's message tells of (`admission/plugin/resourcequota/controller.go` and
+    /// `plugin/pkg/admission/limitranger/admission.go` in Kubernetes).
+    pub fn of(message: &str) -> Self {
+        let says = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
+        if says(&["exceeded quota: ", "failed quota: "]) {
+            Self::ResourceQuotaExceeded
+        } else if says(&[" usage per Container is ", " usage per Pod is ", " max limit to request ratio per "]) {
+            Self::LimitRangeViolated
+        } else {
+            Self::GuardianRefused
+        }
+    }
+
+    /// In one word.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::ResourceQuotaExceeded => "ResourceQuotaExceeded",
+            Self::LimitRangeViolated => "LimitRangeViolated",
+            Self::GuardianRefused => "GuardianRefused",
+        }
+    }
+
+    /// What to do about it, where that can be said.
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::ResourceQuotaExceeded => Some("`korder resource-quota` prints the quota without guardians"),
+            Self::LimitRangeViolated => Some("ask for amounts that the namespace's LimitRange allows"),
+            Self::GuardianRefused => None,
+        }
+    }
+}
+
+/// What a quota can limit for some pods only (`IsResourceQuotaScopeValidForResource` of Kubernetes).
+const SCOPED: [&str; 7] = ["pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
+
+/// The same quota for all pods but guardians.
+///
+/// `twins` are the priority classes of guardians. A quota with a scope may only limit what [`SCOPED`] names: what else it
+/// limits goes into a second one, named `NAME-unscoped`. One that has a scope on priority classes already is left alone.
+pub fn without_guardians(quota: &ResourceQuota, twins: Vec<String>) -> Vec<ResourceQuota> {
+    let spec = quota.spec.clone().unwrap_or_default();
+    let on_classes = |requirement: &ScopedResourceSelectorRequirement| requirement.scope_name == "PriorityClass";
+    let selector = spec.scope_selector.clone().unwrap_or_default();
+    if selector.match_expressions.iter().flatten().any(on_classes) {
+        return vec![named(quota, "", spec)];
+    }
+    let (scoped, rest): (BTreeMap<String, Quantity>, BTreeMap<_, _>) = spec
+        .hard
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .partition(|(resource, _)| SCOPED.contains(&resource.as_str()));
+    let no_guardians = ScopedResourceSelectorRequirement {
+        scope_name: "PriorityClass".to_owned(),
+        operator: "NotIn".to_owned(),
+        values: Some(twins),
+    };
+    let expressions = selector.match_expressions.into_iter().flatten().chain([no_guardians]).collect();
+    let mut quotas = vec![];
+    if !scoped.is_empty() {
+        let scope_selector = Some(ScopeSelector { match_expressions: Some(expressions) });
+        quotas.push(named(quota, "", ResourceQuotaSpec { hard: Some(scoped), scope_selector, ..spec.clone() }));
+    }
+    if !rest.is_empty() {
+        let suffix = if quotas.is_empty() { "" } else { "-unscoped" };
+        quotas.push(named(quota, suffix, ResourceQuotaSpec { hard: Some(rest), ..spec }));
+    }
+    quotas
+}
+
+fn named(quota: &ResourceQuota, suffix: &str, spec: ResourceQuotaSpec) -> ResourceQuota {
+    let meta = &quota.metadata;
+    ResourceQuota {
+        metadata: ObjectMeta {
+            name: meta.name.as_ref().map(|name| format!("{name}{suffix}")),
+            namespace: meta.namespace.clone(),
+            labels: meta.labels.clone(),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec),
+        status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_servers_words_are_understood() {
+        let table = [
+            (
+                "pods \"a-1-guardian\" is forbidden: exceeded quota: team, requested: pods=1, used: pods=2, limited: pods=2",
+                Refusal::ResourceQuotaExceeded,
+            ),
+            (
+                "pods \"a-1-guardian\" is forbidden: failed quota: team: must specify limits.cpu for: guardian",
+                Refusal::ResourceQuotaExceeded,
+            ),
+            (
+                "pods \"a-1-guardian\" is forbidden: maximum cpu usage per Container is 1, but request is 2",
+                Refusal::LimitRangeViolated,
+            ),
+            (
+                "pods \"a-1-guardian\" is forbidden: memory max limit to request ratio per Pod is 1, but provided ratio is 2",
+                Refusal::LimitRangeViolated,
+            ),
+            ("admission webhook \"x\" denied the request: no", Refusal::GuardianRefused),
+        ];
+        for (message, refusal) in table {
+            assert_eq!(Refusal::of(message), refusal, "{message}");
+        }
+    }
+
+    fn quota(hard: &[&str]) -> ResourceQuota {
+        ResourceQuota {
+            metadata: ObjectMeta { name: Some("team".to_owned()), ..ObjectMeta::default() },
+            spec: Some(ResourceQuotaSpec {
+                hard: Some(hard.iter().map(|name| ((*name).to_owned(), Quantity("2".to_owned()))).collect()),
+                ..ResourceQuotaSpec::default()
+            }),
+            status: None,
+        }
+    }
+
+    fn parts(quota: &ResourceQuota) -> Vec<(String, Vec<String>, bool)> {
+        let twins = vec!["korder-guardian-0".to_owned()];
+        let quotas = without_guardians(quota, twins);
+        let part = |quota: ResourceQuota| {
+            let spec = quota.spec.unwrap();
+            let hard = spec.hard.unwrap().into_keys().collect();
+            (quota.metadata.name.unwrap(), hard, spec.scope_selector.is_some())
+        };
+        quotas.into_iter().map(part).collect()
+    }
+
+    #[test]
+    fn what_takes_no_scope_goes_into_a_second_quota() {
+        let text = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(parts(&quota(&["cpu", "pods"])), [("team".to_owned(), text(&["cpu", "pods"]), true)]);
+        assert_eq!(
+            parts(&quota(&["pods", "services"])),
+            [("team".to_owned(), text(&["pods"]), true), ("team-unscoped".to_owned(), text(&["services"]), false)]
+        );
+        assert_eq!(parts(&quota(&["services"])), [("team".to_owned(), text(&["services"]), false)]);
+    }
+
+    #[test]
+    fn what_it_has_made_is_left_alone() {
+        let once = without_guardians(&quota(&["pods"]), vec!["korder-guardian-0".to_owned()]);
+        assert_eq!(without_guardians(&once[0], vec!["korder-guardian-9".to_owned()]), once);
+    }
+}
