@@ -23,6 +23,12 @@ const MAX: std::time::Duration = std::time::Duration::from_hours(87_600);
 pub struct InvalidDuration(String);
 
 impl Duration {
+    /// CEL that holds of `self` if it is one; what the schemas say.
+    pub const RULE: &str = "self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(h|m|s|ms))+$') \
+                            && duration(self) > duration('0s') && duration(self) <= duration('87600h')";
+    /// The same in words.
+    pub const RULE_IN_WORDS: &str = "must be a duration above 0 and up to 87600h, such as 30m, 24h or 1h30m";
+
     /// The length itself.
     pub const fn get(&self) -> std::time::Duration {
         self.length
@@ -93,9 +99,8 @@ impl JsonSchema for Duration {
             "type": "string",
             "maxLength": 32,
             "x-kubernetes-validations": [{
-                "rule": "self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(h|m|s|ms))+$') \
-                         && duration(self) > duration('0s') && duration(self) <= duration('87600h')",
-                "message": "must be a duration above 0 and up to 87600h, such as 30m, 24h or 1h30m",
+                "rule": Self::RULE,
+                "message": Self::RULE_IN_WORDS,
             }],
         })
     }

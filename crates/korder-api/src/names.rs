@@ -29,9 +29,9 @@ pub const LABEL_ORDER: &str = "korder.dev/order";
 /// Label on the priority classes that korder makes for guardians.
 pub const LABEL_TWIN: &str = "korder.dev/priority-twin";
 
-/// Annotation of a business pod: `"true"` waits for a ticket.
+/// Annotation of a business pod: `"true"` waits for a ticket, `"false"` takes one if it is there.
 pub const ANNOTATION_REQUIRED: &str = "korder.dev/required";
-/// Annotation of a business pod: the order to claim from.
+/// Annotation of a business pod: the order to claim from, as `NAME` or `NAMESPACE/NAME`.
 pub const ANNOTATION_ORDER: &str = "korder.dev/order";
 /// Annotation of a business pod: the one ticket to claim.
 pub const ANNOTATION_TICKET: &str = "korder.dev/ticket";
@@ -45,15 +45,12 @@ pub const ANNOTATION_GROUP_SIZE: &str = "korder.dev/group-size";
 pub const ANNOTATION_TIMEOUT: &str = "korder.dev/timeout";
 /// Annotation of a business pod: what happens after [`ANNOTATION_TIMEOUT`].
 pub const ANNOTATION_ON_TIMEOUT: &str = "korder.dev/on-timeout";
-/// Annotation that the controller sets when it hands a ticket's place over: the ticket's name.
+/// Annotation that the controller sets when it hands a ticket's place over: the ticket's name, and its namespace where
+/// that is not the pod's.
 pub const ANNOTATION_BOUND_TICKET: &str = "korder.dev/bound-ticket";
 
 /// The annotations by which a pod asks for a ticket; any of them makes admission add [`GATE`].
-pub const CLAIM_ANNOTATIONS: [&str; 5] =
-    [ANNOTATION_REQUIRED, ANNOTATION_ORDER, ANNOTATION_TICKET, ANNOTATION_TICKET_SELECTOR, ANNOTATION_GROUP];
-
-/// All annotations of ours that a pod may carry.
-pub const POD_ANNOTATIONS: [&str; 9] = [
+pub const CLAIM_ANNOTATIONS: [&str; 8] = [
     ANNOTATION_REQUIRED,
     ANNOTATION_ORDER,
     ANNOTATION_TICKET,
@@ -62,8 +59,13 @@ pub const POD_ANNOTATIONS: [&str; 9] = [
     ANNOTATION_GROUP_SIZE,
     ANNOTATION_TIMEOUT,
     ANNOTATION_ON_TIMEOUT,
-    ANNOTATION_BOUND_TICKET,
 ];
+
+/// The annotations that nobody but the controller writes.
+pub const CONTROLLER_ANNOTATIONS: [&str; 1] = [ANNOTATION_BOUND_TICKET];
+
+/// The most pods that one group may have: all of them are looked at together.
+pub const MAX_GROUP_SIZE: usize = 500;
 
 /// The scheduling gate that holds a business pod back until it has a ticket.
 pub const GATE: &str = "korder.dev/ticket";

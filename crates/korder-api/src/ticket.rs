@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, Quantity};
+use crate::{Duration, Quantity, names};
 
 /// What is reserved, for whom, and for how long. Immutable but for `lifecycle`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -285,7 +285,9 @@ impl Ticket {
     /// The order that the ticket's controller owner reference names: its name and uid.
     pub fn order(&self) -> Option<(&str, &str)> {
         let owners = self.metadata.owner_references.as_ref()?;
-        let owner = owners.iter().find(|owner| owner.controller == Some(true) && owner.kind == "Order")?;
+        let of_our_group = |version: &str| version.split_once('/').is_some_and(|(group, _)| group == names::GROUP);
+        let is_order = |owner: &&OwnerReference| owner.kind == "Order" && of_our_group(&owner.api_version);
+        let owner = owners.iter().find(|owner| owner.controller == Some(true) && is_order(owner))?;
         Some((&owner.name, &owner.uid))
     }
 }

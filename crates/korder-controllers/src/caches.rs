@@ -3,11 +3,13 @@
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kooper::{Cache, Operator, Recorder, Resources};
 use korder_api::{Order, Ticket, TicketPhase};
+use korder_core::ask::Group;
+use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::pod::{Pod, PodSpec};
 use kube::Client;
 
-/// Index of tickets by the uid of their order.
+/// Index of tickets by their order: namespace and uid, as [`order_value`] writes them.
 pub const BY_ORDER: &str = "order";
 /// Index of tickets by phase.
 pub const BY_PHASE: &str = "phase";
@@ -19,6 +21,9 @@ pub const CLAIMED_ON: &str = "claimed-on";
 pub const BY_CLAIMANT: &str = "claimant";
 /// Index of the pods that wait behind korder's gate; its one value is the empty string.
 pub const GATED: &str = "gated";
+
+/// Index of the pods of a group, by [`Group::key`].
+pub const BY_GROUP: &str = "group";
 
 /// The caches, one of each kind, shared by the controllers.
 #[derive(Clone, Debug)]
@@ -33,6 +38,8 @@ pub struct Caches {
     pub nodes: Cache<Node>,
     /// Priority classes.
     pub classes: Cache<PriorityClass>,
+    /// Namespaces.
+    pub namespaces: Cache<Namespace>,
 }
 
 impl Caches {
@@ -40,7 +47,10 @@ impl Caches {
     pub fn new(client: &Client, recorder: &Recorder) -> Self {
         let orders = Cache::builder(&Resources::<Order>::all(client.clone()));
         let tickets = Cache::builder(&Resources::<Ticket>::all(client.clone()))
-            .index(BY_ORDER, |ticket: &Ticket| ticket.order().map(|(_, uid)| uid.to_owned()).into_iter().collect())
+            .index(BY_ORDER, |ticket: &Ticket| {
+                let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
+                ticket.order().map(|(_, uid)| order_value(namespace, uid)).into_iter().collect()
+            })
             .index(BY_PHASE, |ticket: &Ticket| vec![ticket.phase().as_str().to_owned()])
             .index(BY_NODE, |ticket: &Ticket| nodes_of(ticket, &[TicketPhase::Ready, TicketPhase::Claimed]))
             .index(CLAIMED_ON, |ticket: &Ticket| nodes_of(ticket, &[TicketPhase::Claimed]))
@@ -48,29 +58,42 @@ impl Caches {
         let pods = Cache::builder(&Resources::<Pod>::all(client.clone()))
             .keep(|pod: &Pod| pod.is_guardian() || pod.is_claimant())
             .map(slim)
-            .index(GATED, |pod: &Pod| if pod.is_claimant() && pod.is_gated() { vec![String::new()] } else { vec![] });
+            .index(GATED, |pod: &Pod| if pod.is_claimant() && pod.is_gated() { vec![String::new()] } else { vec![] })
+            .index(BY_GROUP, |pod: &Pod| Group::of(pod).map(|group| group.key()).into_iter().collect());
         let nodes = Cache::builder(&Resources::<Node>::all(client.clone()));
         let classes = Cache::builder(&Resources::<PriorityClass>::all(client.clone()));
+        let namespaces = Cache::builder(&Resources::<Namespace>::all(client.clone()));
         Self {
             orders: orders.recorder(recorder).build(),
             tickets: tickets.recorder(recorder).build(),
             pods: pods.recorder(recorder).build(),
             nodes: nodes.recorder(recorder).build(),
             classes: classes.recorder(recorder).build(),
+            namespaces: namespaces.recorder(recorder).build(),
         }
     }
 
     /// Whether all have been filled, so that the controllers work.
     pub fn are_ready(&self) -> bool {
-        let Self { orders, tickets, pods, nodes, classes } = self;
-        orders.is_ready() && tickets.is_ready() && pods.is_ready() && nodes.is_ready() && classes.is_ready()
+        let Self { orders, tickets, pods, nodes, classes, namespaces } = self;
+        orders.is_ready()
+            && tickets.is_ready()
+            && pods.is_ready()
+            && nodes.is_ready()
+            && classes.is_ready()
+            && namespaces.is_ready()
     }
 
     /// Adds the filling of the caches to what an operator runs.
     pub fn run_by(&self, operator: Operator) -> Operator {
-        let Self { orders, tickets, pods, nodes, classes } = self;
-        operator.cache(orders).cache(tickets).cache(pods).cache(nodes).cache(classes)
+        let Self { orders, tickets, pods, nodes, classes, namespaces } = self;
+        operator.cache(orders).cache(tickets).cache(pods).cache(nodes).cache(classes).cache(namespaces)
     }
+}
+
+/// The value of [`BY_ORDER`] for an order: an owner reference into another namespace names nobody.
+pub fn order_value(namespace: &str, uid: &str) -> String {
+    format!("{namespace}/{uid}")
 }
 
 fn nodes_of(ticket: &Ticket, phases: &[TicketPhase]) -> Vec<String> {

@@ -1,18 +1,22 @@
 //! korder's condition on a pod, as JSON patch operations.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use korder_api::names;
 use korder_core::pod::Pod;
 use serde_json::{Value, json};
 
 /// The operations that set [`names::CONDITION_TICKET_BOUND`] on the version of the pod that was looked at.
 pub(crate) fn of_pod(pod: &Pod, holds: bool, reason: &str, message: &str, now: Timestamp) -> Vec<Value> {
+    let status = if holds { "True" } else { "False" };
+    let same = pod.condition(names::CONDITION_TICKET_BOUND).filter(|is| is.status == status && is.reason == reason);
     let condition = json!({
         "type": names::CONDITION_TICKET_BOUND,
-        "status": if holds { "True" } else { "False" },
+        "status": status,
         "reason": reason,
         "message": message,
-        "lastTransitionTime": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now),
+        "lastTransitionTime": same.and_then(|same| same.last_transition_time.clone()).unwrap_or(Time(now)),
+        "lastProbeTime": Time(now),
     });
     let conditions = &pod.status.conditions;
     if conditions.is_empty() {

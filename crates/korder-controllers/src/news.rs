@@ -18,6 +18,8 @@ const WARNINGS: [&str; 10] = [
     "NoTicketFits",
     "NotSupportedYet",
     "PlaceLost",
+    "InvalidAnnotation",
+    "TicketTimedOut",
 ];
 
 /// Tells of a change of the `Ready` condition, if its reason has changed.

@@ -123,8 +123,9 @@ pub(crate) fn nominated(pod: Pod, ticket: &Ticket) -> Pod {
         type_: names::CONDITION_TICKET_BOUND.into(),
         status: "True".into(),
         reason: "Claimed".into(),
-        message: crate::handover::claim_message(ticket),
+        message: crate::handover::claim_message(&pod, ticket),
         last_transition_time: Some(Time(at(10))),
+        last_probe_time: None,
     };
     let status = PodStatus { nominated_node_name: Some("n".into()), conditions: vec![condition], ..pod.status };
     Pod { status, ..pod }

@@ -124,6 +124,7 @@ mod tests {
         ticket.metadata.namespace = Some("default".to_owned());
         ticket.metadata.uid = Some("t1".to_owned());
         ticket.metadata.owner_references = Some(vec![OwnerReference {
+            api_version: names::API_VERSION.to_owned(),
             kind: "Order".to_owned(),
             name: "my-order".to_owned(),
             controller: Some(true),

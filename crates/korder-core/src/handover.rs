@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use korder_api::{Ticket, names};
 
 use crate::pod::Pod;
+use crate::ticket::name_for;
 
 /// After this long a hand-over that is not done is given up.
 pub const DEADLINE: SignedDuration = SignedDuration::from_secs(30);
@@ -27,6 +28,8 @@ pub struct Claim<'a> {
     pub guardian: Option<&'a Pod>,
     /// Another ticket that is claimed for the same pod, as two controllers at once can do.
     pub rival: Option<&'a Ticket>,
+    /// Whether the pods with which it claims all or nothing have their tickets too; true for one that is in no group.
+    pub group_is_seated: bool,
 }
 
 /// One write for one claim.
@@ -67,6 +70,8 @@ pub struct Plan {
 /// How far a claim has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// The ticket is the pod's, and others of its group have none yet.
+    Gathering,
     /// The ticket is the pod's; the scheduler does not know.
     Claimed,
     /// The scheduler knows; the guardian is there.
@@ -118,12 +123,12 @@ pub fn plan(claims: &[Claim<'_>], now: Timestamp) -> Plan {
 }
 
 fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
-    let Claim { ticket, claimant, guardian, rival } = *claim;
+    let Claim { ticket, claimant, guardian, rival, group_is_seated } = *claim;
     let Some(pod) = claimant else { return Stage::Off("the pod is gone") };
     let off = |why| if is_promised(pod, ticket) { Stage::OffPromised(why) } else { Stage::Off(why) };
     if let Some(node) = &pod.spec.node_name {
         // The annotation came with the ungating: a pod that got there without it has not taken this ticket's place.
-        let let_go = pod.annotation(names::ANNOTATION_BOUND_TICKET) == ticket.metadata.name.as_deref();
+        let let_go = pod.annotation(names::ANNOTATION_BOUND_TICKET) == Some(&name_for(pod, ticket));
         return match (let_go, node_of(ticket) == Some(node.as_str())) {
             (true, true) => Stage::Bound,
             (true, false) => off("the pod was bound to another node"),
@@ -147,7 +152,9 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     }
     if !is_nominated(pod, ticket) {
         return match guardian.is_some_and(Pod::is_running) {
-            true if age < DEADLINE => Stage::Claimed,
+            true if age < DEADLINE && group_is_seated => Stage::Claimed,
+            true if age < DEADLINE => Stage::Gathering,
+            true if !group_is_seated => Stage::Off("its group did not come together in time"),
             true => Stage::Off("its turn on the node did not come in time"),
             false => Stage::Off("the guardian was lost"),
         };
@@ -193,12 +200,12 @@ pub fn is_nominated(pod: &Pod, ticket: &Ticket) -> bool {
 /// Whether the pod's condition says that it has this ticket.
 fn is_promised(pod: &Pod, ticket: &Ticket) -> bool {
     let condition = pod.condition(names::CONDITION_TICKET_BOUND);
-    condition.is_some_and(|condition| condition.status == "True" && condition.message == claim_message(ticket))
+    condition.is_some_and(|condition| condition.status == "True" && condition.message == claim_message(pod, ticket))
 }
 
 /// What the pod's condition says once it has the ticket.
-pub fn claim_message(ticket: &Ticket) -> String {
-    let name = ticket.metadata.name.as_deref().unwrap_or_default();
+pub fn claim_message(pod: &Pod, ticket: &Ticket) -> String {
+    let name = name_for(pod, ticket);
     format!("ticket `{name}` on node `{}`", node_of(ticket).unwrap_or_default())
 }
 

@@ -3,6 +3,8 @@
 //! Everything here is a pure function of its arguments, so that each rule is tested without a cluster. This crate must
 //! not know a client, an async runtime, a clock, randomness, or a map whose order shows.
 
+pub mod admits;
+pub mod ask;
 pub mod conditions;
 pub mod fit;
 #[cfg(test)]
@@ -11,6 +13,7 @@ pub mod guardian;
 pub mod handover;
 pub mod limits;
 pub mod matching;
+pub mod namespace;
 pub mod node;
 pub mod order;
 pub mod ordinals;

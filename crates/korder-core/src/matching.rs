@@ -1,18 +1,22 @@
 //! Which waiting pod gets which ticket.
 //!
 //! Pods stand in line: higher priority first, then the older, then by uid. Each in turn takes, of the tickets that it
-//! may have and that it fits, the one that it wastes least of, then the one that expires first.
+//! may have and that it fits, the one that it wastes least of, then the one that expires first. A group takes all its
+//! tickets or none, and stands where the last of the pods stands that it needs: nobody is overtaken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use korder_api::{Ticket, TicketPhase, names};
+use korder_api::{Ticket, names};
 
-use crate::fit::{Misfit, Needs};
-use crate::node::Node;
+use crate::ask::{Ask, Group, OnTimeout, Wanted};
+use crate::fit::Needs;
 use crate::pod::Pod;
-use crate::resources::Amounts;
-use crate::ticket::is_guardian_of;
+
+mod seats;
+mod shelf;
+
+pub use shelf::{Candidate, Shelf};
 
 /// A pod that has lost its place waits this long before it gets another: whatever went wrong may go wrong again, and
 /// each try takes a guardian's place from the others.
@@ -27,36 +31,12 @@ pub fn rests_until(pod: &Pod, now: Timestamp) -> Option<Timestamp> {
 
 /// Why a pod has its ticket no more.
 pub const REASON_PLACE_LOST: &str = "PlaceLost";
-
-/// A ticket that can be given away now.
-#[derive(Clone, Debug)]
-pub struct Candidate<'a> {
-    ticket: &'a Ticket,
-    guardian: &'a Pod,
-    node: &'a Node,
-    reserved: Amounts,
-}
-
-impl<'a> Candidate<'a> {
-    /// The ticket, if it is `Ready`, and the guardian that holds its place runs on this node and is to stay.
-    pub fn new(ticket: &'a Ticket, guardian: &'a Pod, node: &'a Node) -> Option<Self> {
-        let free = ticket.phase() == TicketPhase::Ready
-            && ticket.metadata.deletion_timestamp.is_none()
-            && guardian.is_running()
-            && is_guardian_of(guardian, ticket)
-            && guardian.spec.node_name.as_deref() == Some(node.name());
-        free.then(|| Self { ticket, guardian, node, reserved: Amounts::of_ticket(&ticket.spec.resources) })
-    }
-}
-
-/// What pods can choose from.
-#[derive(Clone, Debug, Default)]
-pub struct Shelf<'a> {
-    /// Namespace and name of every order.
-    orders: BTreeSet<(&'a str, &'a str)>,
-    /// Tickets by namespace, then by order, those that expire first in front.
-    tickets: BTreeMap<&'a str, BTreeMap<&'a str, Vec<Candidate<'a>>>>,
-}
+/// Why a pod goes on without a ticket that it did not require.
+pub const REASON_WITHOUT_TICKET: &str = "WithoutTicket";
+/// The pod has waited for longer than it wanted to.
+pub const REASON_TIMED_OUT: &str = "TicketTimedOut";
+/// Another scheduling gate holds the pod back too.
+const REASON_OTHER_GATE: &str = "OtherGate";
 
 /// What becomes of a waiting pod.
 #[derive(Clone, Debug)]
@@ -65,9 +45,13 @@ pub enum Verdict<'a> {
     Claim(&'a Ticket),
     /// It waits.
     Wait(Wait),
+    /// It goes on without a ticket.
+    GoOn(Wait),
+    /// It fails.
+    Fail(Wait),
 }
 
-/// Why a pod waits.
+/// Why a pod has no ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// In one CamelCase word.
@@ -76,105 +60,203 @@ pub struct Wait {
     pub message: String,
 }
 
-impl<'a> Shelf<'a> {
-    /// A shelf of these orders and tickets.
-    pub fn new(
-        orders: impl IntoIterator<Item = (&'a str, &'a str)>,
-        candidates: impl IntoIterator<Item = Candidate<'a>>,
-    ) -> Self {
-        let mut shelf = Self { orders: orders.into_iter().collect(), tickets: BTreeMap::new() };
-        for candidate in candidates {
-            let namespace = candidate.ticket.metadata.namespace.as_deref().unwrap_or_default();
-            let order = candidate.ticket.order().map(|(name, _)| name).unwrap_or_default();
-            shelf.tickets.entry(namespace).or_default().entry(order).or_default().push(candidate);
-        }
-        for tickets in shelf.tickets.values_mut().flat_map(BTreeMap::values_mut) {
-            tickets.sort_by_key(|candidate| (expiration(candidate.ticket), candidate.ticket.metadata.name.as_deref()));
-        }
-        shelf
+impl Wait {
+    fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
     }
+}
 
-    /// Gives tickets to the pods in line; each pod's verdict, in the order of the line.
-    pub fn assign<'p>(mut self, mut pods: Vec<&'p Pod>) -> Vec<(&'p Pod, Verdict<'a>)> {
-        pods.sort_by_key(|pod| place_in_line(pod));
-        pods.into_iter().map(|pod| (pod, self.choose(pod))).collect()
-    }
+/// A pod that may be given a ticket now.
+struct Applicant<'a> {
+    pod: &'a Pod,
+    ask: Ask<'a>,
+    needs: Needs<'a>,
+}
 
-    fn choose(&mut self, pod: &Pod) -> Verdict<'a> {
-        if let Some(gate) = pod.spec.scheduling_gates.iter().find(|gate| gate.name != names::GATE) {
-            return wait("OtherGate", format!("the scheduling gate `{}` holds the pod back too", gate.name));
-        }
-        let needs = Needs::of(pod);
-        if let Some(misfit) = needs.not_supported_yet() {
-            return wait(misfit.reason(), misfit.to_string());
-        }
-        let order = pod.annotation(names::ANNOTATION_ORDER);
-        if let Some(name) = order.filter(|name| !self.orders.contains(&(pod.namespace(), *name))) {
-            let message = format!("there is no order `{name}` in namespace `{}`", pod.namespace());
-            return wait("OrderNotFound", message);
-        }
-        let Some(by_order) = self.tickets.get_mut(pod.namespace()) else { return no_ticket(order, None) };
-        let mut best: Option<Choice<'a>> = None;
-        let mut misfit = None;
-        for (&name, tickets) in by_order.iter().filter(|(name, _)| order.is_none_or(|order| order == **name)) {
-            for (index, candidate) in tickets.iter().enumerate() {
-                if let Some(why) = needs.misfit(&candidate.reserved, candidate.guardian, candidate.node) {
-                    misfit.get_or_insert((candidate.ticket, why));
-                    continue;
-                }
-                let choice = Choice {
-                    waste: needs.waste(&candidate.reserved),
-                    expires: expiration(candidate.ticket),
-                    name,
-                    index,
-                };
-                // Those that expire first come first, so that within an order the first without waste is the best.
-                let perfect = choice.waste == 0;
-                best = Some(best.map_or(choice, |best| best.min(choice)));
-                if perfect {
-                    break;
+/// What a pod in line gets, before it is known whether it waits for what it does not get.
+enum Answer<'a> {
+    Take(&'a Ticket),
+    /// It stands in line for a ticket.
+    InLine(Wait),
+    /// What it waits for is not a ticket.
+    Held(Wait),
+}
+
+/// Gives the tickets of a shelf to the pods in line; each pod's verdict, in the order of the line.
+///
+/// `seated` tells how many pods of a group have tickets already: a group of which some have, after a crash or when one of
+/// its pods was replaced, needs only what is missing.
+pub fn assign<'a>(
+    mut shelf: Shelf<'a>,
+    mut pods: Vec<&'a Pod>,
+    seated: impl Fn(Group<'a>) -> usize,
+    now: Timestamp,
+) -> Vec<(&'a Pod, Verdict<'a>)> {
+    pods.sort_by_key(|pod| place_in_line(pod));
+    let line: Vec<Result<Applicant<'a>, Wait>> = pods.iter().map(|pod| applicant(pod, now)).collect();
+    let groups = Groups::of(&line, seated);
+    let mut answers: Vec<Option<Answer<'a>>> = Vec::new();
+    answers.resize_with(line.len(), || None);
+    for (index, applicant) in line.iter().enumerate() {
+        let applicant = match applicant {
+            Ok(applicant) => applicant,
+            Err(held) => {
+                answers[index] = Some(Answer::Held(held.clone()));
+                continue;
+            }
+        };
+        let Some(group) = applicant.ask.group else {
+            answers[index] = Some(shelf.take(applicant).map_or_else(Answer::InLine, |spot| shelf.ticket(spot)));
+            continue;
+        };
+        match groups.turn(group, index) {
+            Turn::Later => {}
+            Turn::Incomplete(wait) => answers[index] = Some(Answer::Held(wait)),
+            Turn::Now(members) => {
+                let applicants: Vec<_> = members.iter().filter_map(|&member| line[member].as_ref().ok()).collect();
+                match seats::seat_all(&mut shelf, &applicants) {
+                    Ok(spots) => {
+                        for (&member, spot) in members.iter().zip(spots) {
+                            answers[member] = Some(shelf.ticket(spot));
+                        }
+                    }
+                    Err(Wait { reason, message }) => {
+                        let message = format!("group `{}` takes all its tickets or none: {message}", group.name);
+                        for &member in members {
+                            answers[member] = Some(Answer::InLine(Wait::new(reason, message.clone())));
+                        }
+                    }
                 }
             }
         }
-        match best.and_then(|Choice { name, index, .. }| Some(by_order.get_mut(name)?.remove(index))) {
-            Some(candidate) => Verdict::Claim(candidate.ticket),
-            None => no_ticket(order, misfit),
-        }
+    }
+    verdicts(&pods, &line, answers, now)
+}
+
+/// Numbers those that stay in line, and looks at what each said about waiting.
+fn verdicts<'a>(
+    pods: &[&'a Pod],
+    line: &[Result<Applicant<'a>, Wait>],
+    answers: Vec<Option<Answer<'a>>>,
+    now: Timestamp,
+) -> Vec<(&'a Pod, Verdict<'a>)> {
+    let mut places: BTreeMap<Wanted<'a>, usize> = BTreeMap::new();
+    let verdict = |((pod, applicant), answer): ((&&'a Pod, &Result<Applicant<'a>, Wait>), Option<Answer<'a>>)| {
+        let verdict = match (answer, applicant) {
+            (Some(Answer::Take(ticket)), _) => Verdict::Claim(ticket),
+            (Some(Answer::InLine(mut wait)), Ok(applicant)) => {
+                let place = places.entry(applicant.ask.wanted).or_default();
+                if applicant.ask.required {
+                    *place += 1;
+                    wait.message = format!("{}; place {place} in line", wait.message);
+                }
+                without(pod, wait, now)
+            }
+            (Some(Answer::InLine(wait) | Answer::Held(wait)), _) => without(pod, wait, now),
+            // Each group's last member answers for all; were there none, the pod would look again with the next pass.
+            (None, _) => Verdict::Wait(Wait::new("GroupIncomplete", "its group has not come together")),
+        };
+        (*pod, verdict)
+    };
+    pods.iter().zip(line).zip(answers).map(verdict).collect()
+}
+
+/// The pod as an applicant, or why it can't be given a ticket whichever there is.
+fn applicant(pod: &Pod, now: Timestamp) -> Result<Applicant<'_>, Wait> {
+    let ask = Ask::of(pod).map_err(|error| Wait::new("InvalidAnnotation", error.to_string()))?;
+    if let Some(gate) = pod.spec.scheduling_gates.iter().find(|gate| gate.name != names::GATE) {
+        let message = format!("the scheduling gate `{}` holds the pod back too", gate.name);
+        return Err(Wait::new(REASON_OTHER_GATE, message));
+    }
+    if rests_until(pod, now).is_some() {
+        // What it was told stays as it is.
+        let told = pod.condition(names::CONDITION_TICKET_BOUND).map(|told| told.message.clone());
+        return Err(Wait::new(REASON_PLACE_LOST, told.unwrap_or_default()));
+    }
+    let needs = Needs::of(pod);
+    match needs.not_supported_yet() {
+        Some(misfit) => Err(Wait::new(misfit.reason(), misfit.to_string())),
+        None => Ok(Applicant { pod, ask, needs }),
     }
 }
 
-/// A ticket that could be taken; the least of them is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Choice<'a> {
-    waste: i64,
-    expires: Timestamp,
-    name: &'a str,
-    index: usize,
-}
-
-fn expiration(ticket: &Ticket) -> Timestamp {
-    let time = ticket.status.as_ref().and_then(|status| status.expiration_time.as_ref());
-    time.map_or(Timestamp::MAX, |time| time.0)
+/// What becomes of a pod that gets no ticket now.
+fn without<'a>(pod: &Pod, wait: Wait, now: Timestamp) -> Verdict<'a> {
+    let Ok(ask) = Ask::of(pod) else { return Verdict::Wait(wait) };
+    if !ask.required {
+        // Behind another gate it could not go on, and a ticket may come until that is gone.
+        return if wait.reason == REASON_OTHER_GATE {
+            Verdict::Wait(wait)
+        } else {
+            Verdict::GoOn(Wait::new(REASON_WITHOUT_TICKET, format!("goes on without a ticket: {}", wait.message)))
+        };
+    }
+    let Some(timeout) = ask.timeout.filter(|timeout| timeout.due(pod).is_some_and(|due| due <= now)) else {
+        return Verdict::Wait(wait);
+    };
+    // While it rests it keeps the condition that says since when.
+    if timeout.then == OnTimeout::Wait && wait.reason == REASON_PLACE_LOST {
+        return Verdict::Wait(wait);
+    }
+    let late = Wait::new(REASON_TIMED_OUT, format!("no ticket within `{}`: {}", timeout.text, wait.message));
+    match timeout.then {
+        OnTimeout::Wait => Verdict::Wait(late),
+        OnTimeout::Fallback => Verdict::GoOn(late),
+        OnTimeout::Fail => Verdict::Fail(late),
+    }
 }
 
 /// The order of pods in line; the least is first.
 fn place_in_line(pod: &Pod) -> (std::cmp::Reverse<i32>, Option<Timestamp>, &str) {
-    let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    (std::cmp::Reverse(pod.spec.priority.unwrap_or(0)), created, pod.uid())
+    (std::cmp::Reverse(pod.spec.priority.unwrap_or(0)), pod.created(), pod.uid())
 }
 
-fn wait<'a>(reason: &'static str, message: String) -> Verdict<'a> {
-    Verdict::Wait(Wait { reason, message })
+/// The groups of a line.
+struct Groups<'p>(BTreeMap<Group<'p>, Members>);
+
+/// The pods of a group that wait, by their index in the line.
+struct Members {
+    waiting: Vec<usize>,
+    /// How many of them the group needs.
+    needed: usize,
 }
 
-fn no_ticket<'a>(order: Option<&str>, misfit: Option<(&Ticket, Misfit)>) -> Verdict<'a> {
-    let whose = order.map_or_else(|| "any order".to_owned(), |name| format!("order `{name}`"));
-    match misfit {
-        None => wait("NoTicketReady", format!("no ticket of {whose} is ready")),
-        Some((ticket, misfit)) => {
-            let name = ticket.metadata.name.as_deref().unwrap_or_default();
-            wait(misfit.reason(), format!("no ready ticket of {whose} fits; `{name}`: {misfit}"))
+/// Whether it is a group's turn.
+enum Turn<'g> {
+    /// When its last pod's is.
+    Later,
+    /// It is, for these pods.
+    Now(&'g [usize]),
+    /// Not before more pods come.
+    Incomplete(Wait),
+}
+
+impl<'p> Groups<'p> {
+    fn of(line: &[Result<Applicant<'p>, Wait>], seated: impl Fn(Group<'p>) -> usize) -> Self {
+        let mut groups: BTreeMap<Group<'p>, Members> = BTreeMap::new();
+        for (index, applicant) in line.iter().enumerate() {
+            let Some(group) = applicant.as_ref().ok().and_then(|applicant| applicant.ask.group) else { continue };
+            let members = groups.entry(group).or_insert_with(|| Members {
+                waiting: vec![],
+                // One that is whole counts no more: what comes after it is another one.
+                needed: group.size - seated(group) % group.size,
+            });
+            members.waiting.push(index);
         }
+        Self(groups)
+    }
+
+    fn turn(&self, group: Group<'p>, index: usize) -> Turn<'_> {
+        let Some(Members { waiting, needed }) = self.0.get(&group) else { return Turn::Later };
+        let extra = || waiting.iter().skip(*needed).any(|&waiting| waiting == index);
+        if waiting.len() < *needed || extra() {
+            let Group { name, size, .. } = group;
+            let here = size - needed + waiting.len();
+            let here = if waiting.len() < *needed { here } else { here - size };
+            let message = format!("group `{name}` takes all its tickets or none: {here} of its {size} pods are here");
+            return Turn::Incomplete(Wait::new("GroupIncomplete", message));
+        }
+        if waiting[needed - 1] == index { Turn::Now(&waiting[..*needed]) } else { Turn::Later }
     }
 }
 

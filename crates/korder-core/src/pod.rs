@@ -199,6 +199,8 @@ pub struct PodCondition {
     pub message: String,
     /// Since when.
     pub last_transition_time: Option<Time>,
+    /// When it was last written.
+    pub last_probe_time: Option<Time>,
 }
 
 impl Pod {

@@ -8,7 +8,7 @@ use korder_api::ticket::Resources;
 use crate::pod::{Container, PodSpec};
 
 /// Amounts by resource: `cpu` in thousandths of a core, all else in whole units, each rounded up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amounts(BTreeMap<String, i64>);
 
 /// A resource of which there is too little.

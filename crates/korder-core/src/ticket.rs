@@ -237,7 +237,24 @@ pub fn is_twin(value: i32, preemption: Option<&str>, priority: i32) -> bool {
 pub fn is_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
     let owners = pod.metadata.owner_references.iter().flatten();
     let mut controllers = owners.filter(|owner| owner.controller == Some(true));
-    controllers.any(|owner| owner.kind == "Ticket" && Some(&owner.uid) == ticket.metadata.uid.as_ref())
+    // An owner reference can be written by anybody, the label of a guardian by nobody else.
+    pod.is_guardian()
+        && controllers.any(|owner| owner.kind == "Ticket" && Some(&owner.uid) == ticket.metadata.uid.as_ref())
+}
+
+/// How a ticket is named on a pod: by its name, and its namespace where that is another one.
+pub fn name_for(pod: &Pod, ticket: &Ticket) -> String {
+    let name = ticket.metadata.name.as_deref().unwrap_or_default();
+    match ticket.metadata.namespace.as_deref().filter(|namespace| *namespace != pod.namespace()) {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
+    }
+}
+
+/// Namespace and name of the ticket whose place the pod was let go for.
+pub fn named_on(pod: &Pod) -> Option<(&str, &str)> {
+    let named = pod.annotation(names::ANNOTATION_BOUND_TICKET)?;
+    Some(named.split_once('/').unwrap_or((pod.namespace(), named)))
 }
 
 /// The reason of the ticket's `Ready` condition.

@@ -11,6 +11,16 @@ use crate::{GATE_NAME, labels, object};
 /// Name of the Secret in which the webhook keeps its certificates.
 pub const CERTIFICATES_SECRET: &str = "korder-webhook-certificates";
 
+/// The user name of the controllers: the one account that hands tickets over, makes guardians and writes status.
+pub(crate) fn controller_user() -> String {
+    format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{CONTROLLER_NAME}")
+}
+
+/// CEL that holds of requests of everybody else.
+pub(crate) fn not_the_controller() -> (&'static str, String) {
+    ("is-not-the-controller", format!("request.userInfo.username != '{}'", controller_user()))
+}
+
 /// The namespace of korder's own programs.
 pub(crate) fn namespace() -> DynamicObject {
     object(json!({
@@ -51,7 +61,7 @@ fn controller_rules() -> Value {
         { "apiGroups": [GROUP], "resources": ["orders/status", "tickets/status"], "verbs": ["update"] },
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
         { "apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"] },
-        { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"] },
+        { "apiGroups": [""], "resources": ["nodes", "namespaces"], "verbs": ["get", "list", "watch"] },
         { "apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"],
           "verbs": ["get", "list", "watch", "create"] },
         // Looked at once, at the start: without its kinds the controller can only wait.

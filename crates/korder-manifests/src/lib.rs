@@ -5,9 +5,11 @@
 //! the host of an embedded cluster. This crate must not know a cluster: it neither reads nor writes one.
 
 mod accounts;
+mod controllers_own;
 mod crds;
 mod gate;
 mod labels;
+mod misplaced;
 mod not_built_yet;
 mod pod_annotations;
 mod policy;
@@ -50,6 +52,8 @@ pub fn manifests(options: &Options) -> Vec<DynamicObject> {
         roles::aggregated(),
         not_built_yet::policies(),
         pod_annotations::policies(),
+        misplaced::policies(),
+        controllers_own::policies(),
         ticket_spec::policies(),
         programs::programs(&options.profile),
         gate::gate(options),

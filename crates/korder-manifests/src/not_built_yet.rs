@@ -2,19 +2,16 @@
 //!
 //! One line a thing. Whoever builds it deletes its line.
 
-use korder_api::names::{
-    ANNOTATION_GROUP, ANNOTATION_GROUP_SIZE, ANNOTATION_ON_TIMEOUT, ANNOTATION_ORDER, ANNOTATION_REQUIRED,
-    ANNOTATION_TICKET, ANNOTATION_TICKET_SELECTOR, ANNOTATION_TIMEOUT, GROUP, VERSION,
-};
+use korder_api::names::{GROUP, VERSION};
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use crate::policy::{Policy, Validation, rules};
+use crate::policy::{Action, Policy, Validation, rules};
 
-/// A field of a spec or an annotation, what of it is refused, and what to do instead.
+/// A field of a spec, what of it is refused, and what to do instead.
 struct Line(&'static str, When, &'static str);
 
-/// What of a field or annotation is refused; values are CEL.
+/// What of a field is refused; values are CEL.
 enum When {
     /// That it is there.
     Set,
@@ -22,10 +19,8 @@ enum When {
     Is(&'static str),
     /// Any value but this one.
     IsNot(&'static str),
-    /// A text that contains this one.
-    Contains(&'static str),
 }
-use When::{Contains, Is, IsNot, Set};
+use When::{Is, IsNot, Set};
 
 const KINDS: &[&str] = &["Quota", "Inventory", "Stock"];
 
@@ -45,7 +40,6 @@ const ORDER: &[Line] = &[
     Line("strategy.timeZone", Set, "leave it out"),
     Line("strategy.startingDeadlineSeconds", Set, "leave it out"),
     Line("strategy.leadTime", Set, "leave it out"),
-    Line("allowedNamespaces.from", IsNot("'Same'"), "use Same"),
 ];
 
 /// Of a ticket, and of the ticket that an order's template describes.
@@ -57,20 +51,9 @@ const TICKET_SPEC: &[Line] = &[
     Line("lifecycle.reuse", Is("'OnDelete'"), "use Never"),
 ];
 
-const POD_ANNOTATIONS: &[Line] = &[
-    Line(ANNOTATION_REQUIRED, Is("'false'"), "use true"),
-    Line(ANNOTATION_ORDER, Contains("'/'"), "name an order of the pod's own namespace"),
-    Line(ANNOTATION_TICKET, Set, "name an order with korder.dev/order"),
-    Line(ANNOTATION_TICKET_SELECTOR, Set, "name an order with korder.dev/order"),
-    Line(ANNOTATION_GROUP, Set, "leave it out"),
-    Line(ANNOTATION_GROUP_SIZE, Set, "leave it out"),
-    Line(ANNOTATION_TIMEOUT, Set, "leave it out"),
-    Line(ANNOTATION_ON_TIMEOUT, Set, "leave it out"),
-];
-
 /// The policies and their bindings.
 pub(crate) fn policies() -> Vec<DynamicObject> {
-    [kinds(), orders(), tickets(), pods()].iter().flat_map(Policy::objects).collect()
+    [kinds(), orders(), tickets()].iter().flat_map(Policy::objects).collect()
 }
 
 fn kinds() -> Policy {
@@ -80,6 +63,7 @@ fn kinds() -> Policy {
     });
     Policy {
         name: "not-built-yet-kinds.korder.dev",
+        action: Action::Deny,
         rules: ours(&["quotas", "inventories", "stocks"], &["CREATE"]),
         only_if: vec![],
         variables: vec![],
@@ -92,6 +76,7 @@ fn orders() -> Policy {
     let of_tickets = TICKET_SPEC.iter().map(|line| line.of_field("spec.template.spec."));
     Policy {
         name: "not-built-yet-orders.korder.dev",
+        action: Action::Deny,
         rules: ours(&["orders"], &["CREATE", "UPDATE"]),
         only_if: vec![spec_is_new()],
         variables: vec![],
@@ -102,20 +87,11 @@ fn orders() -> Policy {
 fn tickets() -> Policy {
     Policy {
         name: "not-built-yet-tickets.korder.dev",
+        action: Action::Deny,
         rules: ours(&["tickets"], &["CREATE", "UPDATE"]),
         only_if: vec![spec_is_new()],
         variables: vec![],
         validations: TICKET_SPEC.iter().map(|line| line.of_field("spec.")).collect(),
-    }
-}
-
-fn pods() -> Policy {
-    Policy {
-        name: "not-built-yet-pods.korder.dev",
-        rules: rules("", "v1", &["pods"], &["CREATE", "UPDATE"]),
-        only_if: vec![("annotated", "has(object.metadata.annotations)".into()), annotations_are_new()],
-        variables: vec![],
-        validations: POD_ANNOTATIONS.iter().map(Line::of_annotation).collect(),
     }
 }
 
@@ -128,12 +104,6 @@ fn spec_is_new() -> (&'static str, String) {
     ("spec-is-new", "oldObject == null || object.spec != oldObject.spec".into())
 }
 
-/// Pods that a korder that knew more let in must still be served: others update them all the time.
-fn annotations_are_new() -> (&'static str, String) {
-    let same = "has(oldObject.metadata.annotations) && object.metadata.annotations == oldObject.metadata.annotations";
-    ("annotations-are-new", format!("oldObject == null || !({same})"))
-}
-
 impl Line {
     /// The validation of the field at `prefix` and our path below the object.
     fn of_field(&self, prefix: &str) -> Validation {
@@ -141,26 +111,16 @@ impl Line {
         // `spec` itself is always there; what is below it may be missing at each step.
         let steps = path.match_indices('.').map(|(end, _)| &path[..end]).skip(1).chain([path.as_str()]);
         let there: Vec<String> = steps.map(|step| format!("has(object.{step})")).collect();
-        self.validation(&there.join(" && "), &format!("object.{path}"), "", &path)
-    }
-
-    /// The validation of the pod annotation of our name.
-    fn of_annotation(&self) -> Validation {
-        let there = format!("'{}' in object.metadata.annotations", self.0);
-        self.validation(&there, &format!("object.metadata.annotations['{}']", self.0), "annotation ", self.0)
-    }
-
-    fn validation(&self, there: &str, value: &str, what: &str, name: &str) -> Validation {
+        let (there, value) = (there.join(" && "), format!("object.{path}"));
         let refused = match self.1 {
-            Set => there.to_owned(),
+            Set => there,
             Is(literal) => format!("{there} && {value} == {literal}"),
             IsNot(literal) => format!("{there} && {value} != {literal}"),
-            Contains(literal) => format!("{there} && {value}.contains({literal})"),
         };
         let shown = match self.1 {
-            Set => format!("'{what}`{name}` is not built yet; "),
-            Is(literal) => format!("'{what}`{name}: {}` is not built yet; ", literal.trim_matches('\'')),
-            IsNot(_) | Contains(_) => format!("'{what}`{name}: ' + string({value}) + '` is not built yet; "),
+            Set => format!("'`{path}` is not built yet; "),
+            Is(literal) => format!("'`{path}: {}` is not built yet; ", literal.trim_matches('\'')),
+            IsNot(_) => format!("'`{path}: ' + string({value}) + '` is not built yet; "),
         };
         Validation { expression: format!("!({refused})"), message: format!("{shown}{}'", self.2.replace('\'', "\\'")) }
     }
@@ -184,19 +144,12 @@ mod tests {
         json!({ "kind": "Order", "metadata": { "name": "o" }, "spec": spec })
     }
 
-    fn pod(annotation: &str, value: &str) -> Value {
-        json!({ "kind": "Pod", "metadata": { "annotations": { annotation: value } }, "spec": {} })
-    }
-
     #[test]
     fn what_is_built_passes() {
         let refresh = json!({ "type": "OneTime", "refreshPolicy": "Always" });
         assert_eq!(refusal(&orders(), &order("strategy", &refresh), None), None);
         assert_eq!(refusal(&orders(), &order("daemonSet", &json!(false)), None), None);
-        assert_eq!(refusal(&orders(), &order("allowedNamespaces", &json!({ "from": "Same" })), None), None);
-        assert_eq!(refusal(&orders(), &order("allowedNamespaces", &json!({})), None), None);
-        assert_eq!(refusal(&pods(), &pod("korder.dev/required", "true"), None), None);
-        assert_eq!(refusal(&pods(), &pod("korder.dev/order", "my-order"), None), None);
+        assert_eq!(refusal(&orders(), &order("allowedNamespaces", &json!({ "from": "All" })), None), None);
     }
 
     #[test]
@@ -223,8 +176,8 @@ mod tests {
         );
         refused(
             &orders(),
-            &order("allowedNamespaces", &json!({ "from": "All" })),
-            "`spec.allowedNamespaces.from: All` is not built yet; use Same",
+            &order("minReadySeconds", &json!(10)),
+            "`spec.minReadySeconds: 10` is not built yet; leave it out",
         );
     }
 
@@ -242,44 +195,24 @@ mod tests {
     }
 
     #[test]
-    fn annotations_are_named() {
-        refused(
-            &pods(),
-            &pod("korder.dev/required", "false"),
-            "annotation `korder.dev/required: false` is not built yet; use true",
-        );
-        refused(
-            &pods(),
-            &pod("korder.dev/order", "team-a/shelf"),
-            "annotation `korder.dev/order: team-a/shelf` is not built yet; name an order of the pod's own namespace",
-        );
-        refused(&pods(), &pod("korder.dev/group", "g"), "annotation `korder.dev/group` is not built yet; leave it out");
-    }
-
-    #[test]
     fn each_line_refuses_what_it_names_and_nothing_else() {
         let fields = ORDER.iter().map(|line| (line, line.of_field("spec.")));
         let ticket_fields = TICKET_SPEC.iter().map(|line| (line, line.of_field("spec.")));
-        let annotations = POD_ANNOTATIONS.iter().map(|line| (line, line.of_annotation()));
-        for (line, validation) in fields.chain(ticket_fields).chain(annotations) {
+        for (line, validation) in fields.chain(ticket_fields) {
             let path = line.0;
             let alone = Policy { validations: vec![validation], ..kinds() };
             let with = |value: &str| {
                 let value: Value = serde_json::from_str(&value.replace('\'', "\"")).unwrap();
-                if path.starts_with("korder.dev/") {
-                    json!({ "metadata": { "annotations": { path: value } } })
-                } else {
-                    json!({ "spec": path.rsplit('.').fold(value, |inner, step| json!({ step: inner })) })
-                }
+                json!({ "spec": path.rsplit('.').fold(value, |inner, step| json!({ step: inner })) })
             };
             let (bad, good) = match line.1 {
                 Set => ("'any'", None),
-                Is(literal) | Contains(literal) => (literal, Some("'other'")),
+                Is(literal) => (literal, Some("'other'")),
                 IsNot("0") => ("1", Some("0")),
                 IsNot(literal) => ("'other'", Some(literal)),
             };
             assert!(refusal(&alone, &with(bad), None).is_some(), "{path}");
-            let without = json!({ "spec": {}, "metadata": { "annotations": {} } });
+            let without = json!({ "spec": {} });
             for object in good.map(with).into_iter().chain([without]) {
                 assert_eq!(refusal(&alone, &object, None), None, "{path}");
             }

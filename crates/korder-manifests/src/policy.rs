@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 
 use crate::{labels, object};
 
-/// A policy that refuses requests, and its binding to the whole cluster.
+/// A policy that refuses requests, or warns, and its binding to the whole cluster.
 pub(crate) struct Policy {
     /// Name of the policy and of its binding; the user sees it in the refusal.
     pub(crate) name: &'static str,
+    /// What becomes of a request that a validation is against.
+    pub(crate) action: Action,
     /// Which requests are looked at.
     pub(crate) rules: Value,
     /// Name and CEL of what must also hold for a request to be looked at.
@@ -19,7 +21,25 @@ pub(crate) struct Policy {
     pub(crate) validations: Vec<Validation>,
 }
 
-/// One thing that is refused.
+/// What becomes of a request that a policy is against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// It is refused.
+    Deny,
+    /// It passes, and the user is warned.
+    Warn,
+}
+
+impl Action {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "Deny",
+            Self::Warn => "Warn",
+        }
+    }
+}
+
+/// One thing that is refused, or warned of.
 #[derive(Clone, Debug)]
 pub(crate) struct Validation {
     /// CEL that is true while all is well.
@@ -60,7 +80,7 @@ impl Policy {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingAdmissionPolicyBinding",
             "metadata": { "name": self.name, "labels": labels::ours() },
-            "spec": { "policyName": self.name, "validationActions": ["Deny"] },
+            "spec": { "policyName": self.name, "validationActions": [self.action.as_str()] },
         });
         vec![object(policy), object(binding)]
     }
@@ -75,6 +95,11 @@ pub(crate) fn rules(group: &str, version: &str, resources: &[&str], operations: 
         "operations": operations,
         "scope": "*",
     }])
+}
+
+/// CEL of a map of an object's metadata; empty where the object or the map is missing.
+pub(crate) fn cel_map_of(object: &str, map: &str) -> String {
+    format!("{object} != null && has({object}.metadata.{map}) ? {object}.metadata.{map} : {{}}")
 }
 
 /// A CEL list of strings.

@@ -5,7 +5,7 @@
 use korder_api::names::{GROUP, VERSION};
 use kube::core::DynamicObject;
 
-use crate::policy::{Policy, Validation, cel_agree, rules};
+use crate::policy::{Action, Policy, Validation, cel_agree, rules};
 
 /// The policy and its binding.
 pub(crate) fn policies() -> Vec<DynamicObject> {
@@ -15,6 +15,7 @@ pub(crate) fn policies() -> Vec<DynamicObject> {
 fn policy() -> Policy {
     Policy {
         name: "ticket-spec.korder.dev",
+        action: Action::Deny,
         rules: rules(GROUP, VERSION, &["tickets"], &["UPDATE"]),
         only_if: vec![],
         variables: vec![

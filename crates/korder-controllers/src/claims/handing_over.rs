@@ -11,7 +11,7 @@ use korder_core::pod::Pod;
 use korder_core::ticket;
 use serde_json::json;
 
-use super::{Claims, key};
+use super::{Claims, groups, key};
 use crate::caches::{BY_CLAIMANT, CLAIMED_ON, Caches};
 use crate::tickets::{claimant, guardian_key};
 use crate::write::{self, Part, api};
@@ -48,6 +48,7 @@ struct Seen {
     claimant: Option<Arc<Pod>>,
     guardian: Option<Arc<Pod>>,
     rival: Option<Arc<Ticket>>,
+    group_is_seated: bool,
 }
 
 impl Seen {
@@ -57,6 +58,7 @@ impl Seen {
             claimant: self.claimant.as_deref(),
             guardian: self.guardian.as_deref(),
             rival: self.rival.as_deref(),
+            group_is_seated: self.group_is_seated,
         }
     }
 }
@@ -66,7 +68,9 @@ fn observe(caches: &Caches, node: &str) -> Vec<Seen> {
     let seen = claimed.map(|ticket| {
         let guardian = caches.pods.get(&guardian_key(&key(ticket.as_ref())));
         let guardian = guardian.filter(|guardian| ticket::is_guardian_of(guardian, &ticket));
-        Seen { claimant: claimant(caches, &ticket), rival: rival(caches, &ticket), guardian, ticket }
+        let claimant = claimant(caches, &ticket);
+        let group_is_seated = claimant.as_ref().is_none_or(|pod| groups::is_seated(caches, pod));
+        Seen { claimant, rival: rival(caches, &ticket), group_is_seated, guardian, ticket }
     });
     seen.collect()
 }
@@ -106,7 +110,7 @@ async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Res
 /// Tells the scheduler whom the place is for; it takes that in only from an update of a pod that it knows.
 async fn nominate(claims: &Claims, cx: &Context, seen: &Seen, pod: &Pod) -> Result<(), kube::Error> {
     let node = handover::node_of(&seen.ticket).unwrap_or_default();
-    let message = handover::claim_message(&seen.ticket);
+    let message = handover::claim_message(pod, &seen.ticket);
     let mut operations = vec![json!({"op": "add", "path": "/status/nominatedNodeName", "value": node})];
     operations.extend(conditions::of_pod(pod, true, "Claimed", &message, cx.now()));
     write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations)).await?;
@@ -138,7 +142,7 @@ async fn ungate(claims: &Claims, seen: &Seen, pod: &Pod) -> Result<(), kube::Err
     let annotation = format!("/metadata/annotations/{}", names::ANNOTATION_BOUND_TICKET.replace('/', "~1"));
     let operations = json!([
         {"op": "remove", "path": format!("/spec/schedulingGates/{gate}")},
-        {"op": "add", "path": annotation, "value": seen.ticket.metadata.name},
+        {"op": "add", "path": annotation, "value": ticket::name_for(pod, &seen.ticket)},
     ]);
     write::patch(&claims.client, &claims.caches.pods, pod, Part::Main, operations).await
 }

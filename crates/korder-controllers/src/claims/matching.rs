@@ -6,13 +6,15 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kooper::{Context, Failure, Key, Outcome};
 use korder_api::{Order, Ticket, TicketPhase, names};
-use korder_core::matching::{Candidate, Shelf, Verdict, Wait, rests_until};
+use korder_core::ask::Ask;
+use korder_core::matching::{Candidate, Shelf, Verdict, Wait, assign, rests_until};
+use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_core::ticket;
 use serde_json::json;
 
-use super::{Claims, key};
+use super::{Claims, groups, key};
 use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches, GATED};
 use crate::tickets::guardian_key;
 use crate::write::{self, Part};
@@ -21,23 +23,22 @@ use crate::{conditions, news};
 /// A pod that has waited for less is not told why: most have their ticket by then, and a write is spared.
 const QUIET_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
+/// How often a pod that waits for one reason is told of what has changed, such as its place in line.
+const RETELLING: SignedDuration = SignedDuration::from_secs(30);
+
 /// Gives out what is ready.
 pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failure> {
     let settled = claims.doubts.settle(&claims.client, &claims.caches.tickets).await;
     if let Some(outcome) = write::pace(&[settled]) {
         return Ok(outcome);
     }
-    let seen = observe(&claims.caches, cx.now());
+    let seen = observe(&claims.caches);
     let candidates = seen.shelf.iter().filter_map(|(ticket, guardian, node)| Candidate::new(ticket, guardian, node));
-    let orders = seen.orders.iter().map(|order| {
-        (order.metadata.namespace.as_deref().unwrap_or_default(), order.metadata.name.as_deref().unwrap_or_default())
-    });
-    let verdicts = Shelf::new(orders, candidates).assign(seen.waiting.iter().map(AsRef::as_ref).collect());
-    let quiet = verdicts.iter().filter_map(|(pod, verdict)| match verdict {
-        Verdict::Wait(_) => quiet_for(pod, cx),
-        Verdict::Claim(_) => None,
-    });
-    let wake = quiet.chain(seen.rest.map(|until| until.duration_since(cx.now()))).min();
+    let orders = seen.orders.iter().map(AsRef::as_ref);
+    let shelf = Shelf::new(orders, seen.namespaces.iter().map(AsRef::as_ref), candidates);
+    let waiting = seen.waiting.iter().map(AsRef::as_ref).collect();
+    let verdicts = assign(shelf, waiting, |group| groups::seated(&claims.caches, group), cx.now());
+    let wake = verdicts.iter().filter_map(|(pod, verdict)| wake(pod, verdict, cx.now())).min();
     let mut acts = Vec::with_capacity(verdicts.len());
     for (pod, verdict) in &verdicts {
         acts.push(act(claims, cx, pod, verdict));
@@ -45,25 +46,30 @@ pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failu
     if let Some(outcome) = write::pace(&write::all(acts).await) {
         return Ok(outcome);
     }
-    Ok(wake.map_or(Outcome::Done, |wait| Outcome::After(Duration::try_from(wait).unwrap_or_default())))
+    let after = |wait| Outcome::After(Duration::try_from(wait).unwrap_or_default());
+    Ok(wake.map_or(Outcome::Done, |wake| after(wake.duration_since(cx.now()))))
+}
+
+/// When to look at a pod again though nothing has changed.
+fn wake(pod: &Pod, verdict: &Verdict<'_>, now: Timestamp) -> Option<Timestamp> {
+    let Verdict::Wait(wait) = verdict else { return None };
+    let times = [rests_until(pod, now), told_from(pod, wait, now), times_out(pod)];
+    times.into_iter().flatten().filter(|&time| time > now).min()
 }
 
 /// What a pass looks at.
 struct Seen {
     orders: Vec<Arc<Order>>,
+    namespaces: Vec<Arc<Namespace>>,
     waiting: Vec<Arc<Pod>>,
     shelf: Vec<(Arc<Ticket>, Arc<Pod>, Arc<Node>)>,
-    /// When the first pod that has lost its place has rested.
-    rest: Option<Timestamp>,
 }
 
-fn observe(caches: &Caches, now: Timestamp) -> Seen {
+fn observe(caches: &Caches) -> Seen {
     let mut waiting = caches.pods.by_index(GATED, "");
     waiting.retain(|pod| !pod.is_ending() && !has_claim(caches, pod));
-    let rest = waiting.iter().filter_map(|pod| rests_until(pod, now)).min();
-    waiting.retain(|pod| rests_until(pod, now).is_none());
     if waiting.is_empty() {
-        return Seen { orders: vec![], waiting, shelf: vec![], rest };
+        return Seen { orders: vec![], namespaces: vec![], waiting, shelf: vec![] };
     }
     let ready = caches.tickets.by_index(BY_PHASE, TicketPhase::Ready.as_str());
     let with_place = |ticket: Arc<Ticket>| {
@@ -71,7 +77,8 @@ fn observe(caches: &Caches, now: Timestamp) -> Seen {
         let node = caches.nodes.get(&Key::cluster(guardian.spec.node_name.as_ref()?))?;
         Some((ticket, guardian, node))
     };
-    Seen { orders: caches.orders.list(), waiting, shelf: ready.into_iter().filter_map(with_place).collect(), rest }
+    let shelf = ready.into_iter().filter_map(with_place).collect();
+    Seen { orders: caches.orders.list(), namespaces: caches.namespaces.list(), waiting, shelf }
 }
 
 fn has_claim(caches: &Caches, pod: &Pod) -> bool {
@@ -81,8 +88,14 @@ fn has_claim(caches: &Caches, pod: &Pod) -> bool {
 async fn act(claims: &Claims, cx: &Context, pod: &Pod, verdict: &Verdict<'_>) -> Result<(), kube::Error> {
     match verdict {
         Verdict::Claim(ticket) => claim(claims, cx, pod, ticket).await,
-        Verdict::Wait(_) if quiet_for(pod, cx).is_some() => Ok(()),
-        Verdict::Wait(wait) => tell(claims, cx, pod, wait).await,
+        Verdict::Wait(wait) if told_from(pod, wait, cx.now()).is_some_and(|from| from <= cx.now()) => {
+            tell(claims, cx, pod, wait).await
+        }
+        Verdict::Wait(_) => Ok(()),
+        // First it is told, since behind the gate is where it is looked at.
+        Verdict::GoOn(wait) if is_told(pod, wait) => ungate(claims, pod).await,
+        Verdict::GoOn(wait) => tell(claims, cx, pod, wait).await,
+        Verdict::Fail(wait) => fail(claims, cx, pod, wait).await,
     }
 }
 
@@ -97,24 +110,61 @@ async fn claim(claims: &Claims, cx: &Context, pod: &Pod, ticket: &Ticket) -> Res
     Ok(())
 }
 
-/// How much longer the pod is not told why it waits.
-fn quiet_for(pod: &Pod, cx: &Context) -> Option<SignedDuration> {
-    let made = pod.metadata.creation_timestamp.as_ref()?.0;
-    let told_at = made + QUIET_WAIT;
-    Some(told_at.duration_since(cx.now())).filter(SignedDuration::is_positive)
+/// Whether the pod's condition gives this reason, and nothing is left of a claim.
+fn is_told(pod: &Pod, wait: &Wait) -> bool {
+    let told = pod.condition(names::CONDITION_TICKET_BOUND);
+    told.is_some_and(|told| told.status == "False" && told.reason == wait.reason)
+        && pod.status.nominated_node_name.is_none()
 }
 
-/// Tells the pod why it waits, if it was not told that reason already.
-async fn tell(claims: &Claims, cx: &Context, pod: &Pod, wait: &Wait) -> Result<(), kube::Error> {
+/// From when on the pod is to be told why it waits, if it was not told just that.
+fn told_from(pod: &Pod, wait: &Wait, now: Timestamp) -> Option<Timestamp> {
     let told = pod.condition(names::CONDITION_TICKET_BOUND);
-    if told.is_some_and(|told| told.status == "False" && told.reason == wait.reason) {
-        return Ok(());
+    match told.filter(|_| is_told(pod, wait)) {
+        Some(told) if told.message == wait.message => None,
+        Some(told) => {
+            let written = told.last_probe_time.as_ref().or(told.last_transition_time.as_ref());
+            Some(written.map_or(now, |written| written.0 + RETELLING))
+        }
+        None => Some(pod.created().map_or(now, |made| made + QUIET_WAIT)),
     }
+}
+
+/// When the pod has waited for longer than it wants to.
+fn times_out(pod: &Pod) -> Option<Timestamp> {
+    Ask::of(pod).ok()?.timeout?.due(pod)
+}
+
+/// Tells the pod why it waits, or why it goes on.
+async fn tell(claims: &Claims, cx: &Context, pod: &Pod, wait: &Wait) -> Result<(), kube::Error> {
+    let news = !is_told(pod, wait);
     let mut operations = conditions::of_pod(pod, false, wait.reason, &wait.message, cx.now());
     if pod.status.nominated_node_name.is_some() {
         // Its ticket was deleted in mid-hand-over: the nomination would count against others for nothing.
         operations.push(json!({"op": "remove", "path": "/status/nominatedNodeName"}));
     }
+    write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations)).await?;
+    if news {
+        news::tell(&cx.recorder, pod, "Wait", wait.reason, &wait.message);
+    }
+    Ok(())
+}
+
+/// Lets the pod go on without a ticket.
+async fn ungate(claims: &Claims, pod: &Pod) -> Result<(), kube::Error> {
+    let Some(gate) = pod.spec.scheduling_gates.iter().position(|gate| gate.name == names::GATE) else { return Ok(()) };
+    let operations = json!([{"op": "remove", "path": format!("/spec/schedulingGates/{gate}")}]);
+    write::patch(&claims.client, &claims.caches.pods, pod, Part::Main, operations).await
+}
+
+/// Ends the pod: whoever made it sees it as any pod that has failed.
+async fn fail(claims: &Claims, cx: &Context, pod: &Pod, wait: &Wait) -> Result<(), kube::Error> {
+    let mut operations = conditions::of_pod(pod, false, wait.reason, &wait.message, cx.now());
+    operations.extend([
+        json!({"op": "add", "path": "/status/phase", "value": "Failed"}),
+        json!({"op": "add", "path": "/status/reason", "value": wait.reason}),
+        json!({"op": "add", "path": "/status/message", "value": wait.message}),
+    ]);
     write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations)).await?;
     news::tell(&cx.recorder, pod, "Wait", wait.reason, &wait.message);
     Ok(())

@@ -5,6 +5,7 @@
 //! other. A claim goes from the first to the second through the ticket's status alone.
 
 mod doubt;
+mod groups;
 mod handing_over;
 mod matching;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconciler};
 use korder_api::{Order, Ticket, TicketPhase};
+use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::pod::Pod;
 use kube::Client;
@@ -31,14 +33,20 @@ pub enum Work {
 /// The controller of claims.
 pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Work, impl Reconciler<Work> + use<>> {
     let claims = Claims { client: client.clone(), caches: caches.clone(), doubts: Doubts::default() };
-    let tickets = caches.tickets.clone();
+    let (tickets, of_groups) = (caches.tickets.clone(), caches.clone());
     ControllerBuilder::new("claims", claims)
-        .watches(&caches.tickets, |change: &Change<Ticket>| change.sides().filter_map(of_ticket).collect())
+        .watches(&caches.tickets, move |change: &Change<Ticket>| {
+            change.sides().flat_map(|ticket| of_ticket(&of_groups, ticket)).collect()
+        })
         .watches(&caches.pods, move |change: &Change<Pod>| {
             change.sides().flat_map(|pod| of_pod(pod, |uid| tickets.by_index(BY_CLAIMANT, uid))).collect()
         })
         .watches(&caches.orders, |change: &Change<Order>| match (&change.old, &change.new) {
-            (Some(_), Some(_)) => vec![],
+            (Some(old), Some(new)) if old.spec.allowed_namespaces == new.spec.allowed_namespaces => vec![],
+            _ => vec![Work::Match],
+        })
+        .watches(&caches.namespaces, |change: &Change<Namespace>| match (&change.old, &change.new) {
+            (Some(old), Some(new)) if old.labels() == new.labels() => vec![],
             _ => vec![Work::Match],
         })
         .watches(&caches.nodes, |change: &Change<Node>| match (&change.old, &change.new) {
@@ -48,11 +56,15 @@ pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Work, i
         .concurrency(16)
 }
 
-fn of_ticket(ticket: &Arc<Ticket>) -> Option<Work> {
+fn of_ticket(caches: &Caches, ticket: &Arc<Ticket>) -> Vec<Work> {
     match ticket.phase() {
-        TicketPhase::Ready => Some(Work::Match),
-        TicketPhase::Claimed => hand_over(ticket),
-        _ => None,
+        TicketPhase::Ready => vec![Work::Match],
+        // The last claim of a group lets those go that were made before it.
+        TicketPhase::Claimed => {
+            let others = groups::claims_with(caches, ticket);
+            hand_over(ticket).into_iter().chain(others.iter().filter_map(|other| hand_over(other))).collect()
+        }
+        _ => vec![],
     }
 }
 

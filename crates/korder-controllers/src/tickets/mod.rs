@@ -6,7 +6,7 @@ mod observe;
 use std::time::Duration;
 
 use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconciler};
-use korder_api::{Order, Ticket, TicketPhase, names};
+use korder_api::{Order, Ticket, TicketPhase};
 use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_core::ticket;
@@ -15,7 +15,7 @@ use kube::Client;
 pub(crate) use observe::{claimant, guardian_key};
 
 use crate::Config;
-use crate::caches::{BY_NODE, BY_ORDER, BY_PHASE, Caches};
+use crate::caches::{BY_NODE, BY_ORDER, BY_PHASE, Caches, order_value};
 
 /// Writes in a row for one ticket; the most that any plan needs, and some.
 const MAX_STEPS: usize = 6;
@@ -40,8 +40,10 @@ pub fn controller(
         })
         .watches(&caches.classes, move |_| keys(&waiting(BY_PHASE, TicketPhase::Pending.as_str())))
         .watches(&caches.orders, move |change: &Change<Order>| {
-            let uid = change.latest().and_then(|order| order.metadata.uid.clone()).unwrap_or_default();
-            let mut tickets = of(BY_ORDER, &uid);
+            let meta = change.latest().map(|order| &order.metadata);
+            let namespace = meta.and_then(|meta| meta.namespace.as_deref()).unwrap_or_default();
+            let uid = meta.and_then(|meta| meta.uid.as_deref()).unwrap_or_default();
+            let mut tickets = of(BY_ORDER, &order_value(namespace, uid));
             tickets.retain(|ticket| ticket.phase() == TicketPhase::Expired);
             keys(&tickets)
         })
@@ -56,8 +58,8 @@ fn keys(tickets: &[std::sync::Arc<Ticket>]) -> Vec<Key> {
 fn tickets_of_pod(change: &Change<Pod>) -> Vec<Key> {
     let mut tickets = change.owners::<Ticket>();
     tickets.extend(change.sides().filter_map(|pod| {
-        let ticket = pod.annotation(names::ANNOTATION_BOUND_TICKET)?;
-        Some(Key::namespaced(pod.namespace(), ticket))
+        let (namespace, ticket) = ticket::named_on(pod)?;
+        Some(Key::namespaced(namespace, ticket))
     }));
     tickets.dedup();
     tickets

@@ -8,12 +8,19 @@ struct Case {
     claimant: Option<Pod>,
     guardian: Option<Pod>,
     rival: Option<Ticket>,
+    group_is_seated: bool,
 }
 
 impl Case {
     fn claimed(number: i64) -> Self {
         let ticket = ticket(number, TicketPhase::Claimed);
-        Self { guardian: Some(guardian(&ticket)), claimant: Some(claimant(number)), ticket, rival: None }
+        Self {
+            guardian: Some(guardian(&ticket)),
+            claimant: Some(claimant(number)),
+            ticket,
+            rival: None,
+            group_is_seated: true,
+        }
     }
 
     fn pod(mut self, change: impl FnOnce(Pod) -> Pod) -> Self {
@@ -61,6 +68,7 @@ fn actions(cases: &[Case], now: Timestamp) -> Vec<(usize, Action)> {
             claimant: case.claimant.as_ref(),
             guardian: case.guardian.as_ref(),
             rival: case.rival.as_ref(),
+            group_is_seated: case.group_is_seated,
         })
         .collect();
     plan(&claims, now).steps.into_iter().map(|step| (step.claim, step.action)).collect()
@@ -188,7 +196,13 @@ fn a_claim_whose_turn_does_not_come_is_given_back() {
 #[test]
 fn the_plan_wakes_at_the_next_deadline() {
     let case = Case::claimed(1).ungated();
-    let claim = Claim { ticket: &case.ticket, claimant: case.claimant.as_ref(), guardian: None, rival: None };
+    let claim = Claim {
+        ticket: &case.ticket,
+        claimant: case.claimant.as_ref(),
+        guardian: None,
+        rival: None,
+        group_is_seated: true,
+    };
     assert_eq!(plan(&[claim], at(SOON)).wake, Some(at(15)));
     assert_eq!(plan(&[claim], at(15)).wake, Some(at(40)));
 }

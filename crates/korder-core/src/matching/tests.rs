@@ -1,30 +1,59 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use korder_api::order::{AllowedNamespaces, FromNamespaces, RefreshPolicy};
+use korder_api::{Order, TicketPhase};
 
 use super::*;
-use crate::fixtures::{at, claimant, ending, guardian, node, ticket};
+use crate::fixtures::{at, claimant, ending, guardian, node, order, ticket};
+use crate::namespace::Namespace;
+use crate::node::Node;
 
 /// Ready tickets with their guardians, on one node.
 struct OnShelf {
+    orders: Vec<Order>,
+    namespaces: Vec<Namespace>,
     tickets: Vec<(Ticket, Pod)>,
     node: Node,
+    /// The groups of pods that have tickets already.
+    seated: Vec<&'static str>,
 }
 
 impl OnShelf {
     fn of(tickets: impl IntoIterator<Item = Ticket>) -> Self {
         let tickets = tickets.into_iter().map(|ticket| (ticket.clone(), guardian(&ticket))).collect();
-        Self { tickets, node: node("n") }
+        Self {
+            orders: vec![order(1, RefreshPolicy::OnClaim)],
+            namespaces: vec![],
+            tickets,
+            node: node("n"),
+            seated: vec![],
+        }
     }
 
     /// What each pod gets, in the order of the line: a ticket's name or a reason.
     fn assign(&self, pods: &[Pod]) -> Vec<(String, String)> {
         let candidates =
             self.tickets.iter().filter_map(|(ticket, guardian)| Candidate::new(ticket, guardian, &self.node));
-        let verdicts = Shelf::new([("default", "o")], candidates).assign(pods.iter().collect());
+        let shelf = Shelf::new(&self.orders, &self.namespaces, candidates);
+        let seated = |group: Group<'_>| self.seated.iter().filter(|name| **name == group.name).count();
+        let verdicts = assign(shelf, pods.iter().collect(), seated, at(100));
         let text = |verdict: Verdict<'_>| match verdict {
             Verdict::Claim(ticket) => ticket.metadata.name.clone().unwrap(),
             Verdict::Wait(wait) => wait.reason.to_owned(),
+            Verdict::GoOn(wait) => format!("goes on: {}", wait.reason),
+            Verdict::Fail(wait) => format!("fails: {}", wait.reason),
         };
         verdicts.into_iter().map(|(pod, verdict)| (pod.name().to_owned(), text(verdict))).collect()
+    }
+
+    /// What the pods that wait are told, in the order of the line.
+    fn told(&self, pods: &[Pod]) -> Vec<String> {
+        let candidates =
+            self.tickets.iter().filter_map(|(ticket, guardian)| Candidate::new(ticket, guardian, &self.node));
+        let shelf = Shelf::new(&self.orders, &self.namespaces, candidates);
+        let verdicts = assign(shelf, pods.iter().collect(), |_| 0, at(100)).into_iter();
+        verdicts
+            .filter_map(|(_, verdict)| if let Verdict::Wait(wait) = verdict { Some(wait.message) } else { None })
+            .collect()
     }
 }
 
@@ -117,6 +146,7 @@ fn a_pod_that_lost_its_place_rests() {
         reason: REASON_PLACE_LOST.into(),
         message: String::new(),
         last_transition_time: Some(Time(at(10))),
+        last_probe_time: None,
     });
     assert_eq!(rests_until(&pod, at(11)), Some(at(40)));
     assert_eq!(rests_until(&pod, at(40)), None);
@@ -130,4 +160,200 @@ fn a_pod_that_names_no_order_takes_from_any_of_its_namespace() {
     assert_eq!(tickets.assign(&[pod.clone()]), [pair("p-1", "o-1")]);
     pod.metadata.namespace = Some("other".into());
     assert_eq!(tickets.assign(&[pod]), [pair("p-1", "NoTicketReady")]);
+}
+
+/// The pod with these annotations, without the prefix.
+fn asking(mut pod: Pod, annotations: &[(&str, &str)]) -> Pod {
+    let annotations = annotations.iter().map(|(key, value)| (format!("korder.dev/{key}"), (*value).to_owned()));
+    pod.metadata.annotations = Some(annotations.collect());
+    pod
+}
+
+fn elsewhere(mut pod: Pod) -> Pod {
+    pod.metadata.namespace = Some("team-a".into());
+    pod
+}
+
+#[test]
+fn an_order_serves_the_namespaces_that_it_admits() {
+    let mut tickets = OnShelf::of([ready(1)]);
+    let by_name = elsewhere(asking(claimant(1), &[("order", "default/o")]));
+    let any = elsewhere(asking(claimant(1), &[("required", "true")]));
+    let by_ticket = elsewhere(asking(claimant(1), &[("ticket", "o-1")]));
+    let both = elsewhere(asking(claimant(1), &[("order", "default/o"), ("ticket", "o-1")]));
+    assert_eq!(tickets.assign(std::slice::from_ref(&by_name)), [pair("p-1", "OrderNotFound")]);
+    assert_eq!(tickets.assign(std::slice::from_ref(&any)), [pair("p-1", "NoTicketReady")]);
+    tickets.orders[0].spec.allowed_namespaces =
+        Some(AllowedNamespaces { from: Some(FromNamespaces::All), selector: None });
+    for pod in [&by_name, &any, &both] {
+        assert_eq!(tickets.assign(std::slice::from_ref(pod)), [pair("p-1", "o-1")]);
+    }
+    // A ticket's name alone is one of the pod's own namespace.
+    assert_eq!(tickets.assign(&[by_ticket]), [pair("p-1", "NoTicketReady")]);
+}
+
+#[test]
+fn an_order_that_does_not_admit_its_own_namespace_does_not_serve_it() {
+    let mut tickets = OnShelf::of([ready(1)]);
+    let selector = k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
+        match_labels: Some([("team".to_owned(), "a".to_owned())].into()),
+        match_expressions: None,
+    };
+    tickets.orders[0].spec.allowed_namespaces =
+        Some(AllowedNamespaces { from: Some(FromNamespaces::Selector), selector: Some(selector) });
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some("team-a".into());
+    namespace.metadata.labels = Some([("team".to_owned(), "a".to_owned())].into());
+    tickets.namespaces.push(namespace);
+    let admitted = elsewhere(asking(claimant(1), &[("order", "default/o")]));
+    assert_eq!(tickets.assign(&[admitted]), [pair("p-1", "o-1")]);
+    assert_eq!(tickets.assign(&[claimant(1)]), [pair("p-1", "OrderNotFound")]);
+    assert_eq!(tickets.assign(&[asking(claimant(1), &[("required", "true")])]), [pair("p-1", "NoTicketReady")]);
+    assert_eq!(tickets.assign(&[asking(claimant(1), &[("ticket", "o-1")])]), [pair("p-1", "NoTicketReady")]);
+}
+
+#[test]
+fn a_ticket_of_a_forged_or_forgotten_order_is_nobodys() {
+    let forged = {
+        let mut forged = ready(1);
+        forged.metadata.owner_references.as_mut().unwrap()[0].uid = "another".into();
+        forged
+    };
+    let mut tickets = OnShelf::of([forged]);
+    tickets.orders[0].spec.allowed_namespaces =
+        Some(AllowedNamespaces { from: Some(FromNamespaces::All), selector: None });
+    assert_eq!(tickets.assign(&[claimant(1)]), [pair("p-1", "NoTicketReady")]);
+    assert_eq!(tickets.assign(&[elsewhere(asking(claimant(1), &[]))]), [pair("p-1", "NoTicketReady")]);
+    assert_eq!(tickets.assign(&[asking(claimant(1), &[])]), [pair("p-1", "o-1")]);
+}
+
+#[test]
+fn a_ticket_is_chosen_by_name_and_by_labels() {
+    let labelled = {
+        let mut labelled = ready(3);
+        labelled.metadata.labels = Some([("zone".to_owned(), "b".to_owned())].into());
+        labelled
+    };
+    let tickets = OnShelf::of([ready(1), ready(2), labelled]);
+    let gets = |annotations: &[(&str, &str)]| tickets.assign(&[asking(claimant(1), annotations)]).remove(0).1;
+    assert_eq!(gets(&[("ticket", "o-2")]), "o-2");
+    assert_eq!(gets(&[("ticket", "o-2"), ("order", "o")]), "o-2");
+    assert_eq!(gets(&[("ticket", "o-2"), ("ticket-selector", "zone=b")]), "NoTicketReady");
+    assert_eq!(gets(&[("ticket-selector", "zone in (a,b)")]), "o-3");
+    assert_eq!(gets(&[("ticket-selector", "zone=b"), ("order", "o")]), "o-3");
+    assert_eq!(gets(&[("ticket-selector", "zone notin (b)")]), "o-1");
+    assert_eq!(gets(&[("ticket", "o-4")]), "NoTicketReady");
+    assert_eq!(gets(&[("ticket-selector", "zone = = b")]), "InvalidAnnotation");
+}
+
+#[test]
+fn the_one_ticket_goes_to_one_pod() {
+    let tickets = OnShelf::of([ready(1), ready(2)]);
+    let named = |number| asking(claimant(number), &[("ticket", "o-1")]);
+    assert_eq!(tickets.assign(&[named(1), named(2)]), [pair("p-1", "o-1"), pair("p-2", "NoTicketReady")]);
+}
+
+#[test]
+fn a_pod_that_requires_no_ticket_goes_on_without() {
+    let optional = |number| asking(claimant(number), &[("required", "false"), ("order", "o")]);
+    let tickets = OnShelf::of([ready(1)]);
+    assert_eq!(
+        tickets.assign(&[optional(1), optional(2)]),
+        [pair("p-1", "o-1"), pair("p-2", "goes on: WithoutTicket")]
+    );
+    let mut elsewhere = optional(1);
+    elsewhere.metadata.namespace = Some("other".into());
+    assert_eq!(tickets.assign(&[elsewhere]), [pair("p-1", "goes on: WithoutTicket")]);
+    let mut gated = optional(1);
+    gated.spec.scheduling_gates.push(crate::pod::Named { name: "other".into() });
+    assert_eq!(tickets.assign(&[gated]), [pair("p-1", "OtherGate")]);
+}
+
+#[test]
+fn a_pod_waits_as_long_as_it_says() {
+    let pod = |timeout: &str, then: &str| asking(claimant(1), &[("timeout", timeout), ("on-timeout", then)]);
+    let none = OnShelf::of([]);
+    // The tests look 100 s after the pod was made.
+    for (timeout, then, gets) in [
+        ("101s", "Fail", "NoTicketReady"),
+        ("100s", "Fail", "fails: TicketTimedOut"),
+        ("100s", "Wait", "TicketTimedOut"),
+        ("1m", "Fallback", "goes on: TicketTimedOut"),
+    ] {
+        assert_eq!(none.assign(&[pod(timeout, then)]), [pair("p-1", gets)], "{timeout} {then}");
+    }
+    assert_eq!(OnShelf::of([ready(1)]).assign(&[pod("1s", "Fail")]), [pair("p-1", "o-1")], "late, but served");
+}
+
+#[test]
+fn the_place_in_line_is_told_to_those_who_wait_for_the_same() {
+    let tickets = OnShelf::of([ready(1)]);
+    let other = |number| asking(claimant(number), &[("ticket", "o-9")]);
+    assert_eq!(
+        tickets.told(&[claimant(1), claimant(2), other(3), claimant(4), other(5)]),
+        [
+            "no ticket of order `o` is ready; place 1 in line",
+            "no ticket `o-9` is ready; place 1 in line",
+            "no ticket of order `o` is ready; place 2 in line",
+            "no ticket `o-9` is ready; place 2 in line",
+        ]
+    );
+}
+
+fn member(number: i64, size: &str) -> Pod {
+    asking(claimant(number), &[("order", "o"), ("group", "g"), ("group-size", size)])
+}
+
+#[test]
+fn a_group_gets_all_or_nothing() {
+    let two = OnShelf::of([ready(1), ready(2)]);
+    let three = OnShelf::of([ready(1), ready(2), ready(3)]);
+    let group = [member(1, "3"), member(2, "3"), member(3, "3")];
+    let nothing = |why: &str| [pair("p-1", why), pair("p-2", why), pair("p-3", why)];
+    assert_eq!(two.assign(&group), nothing("NoTicketReady"));
+    assert_eq!(three.assign(&group), [pair("p-1", "o-1"), pair("p-2", "o-2"), pair("p-3", "o-3")]);
+    assert_eq!(
+        three.assign(&group[..2]),
+        [pair("p-1", "GroupIncomplete"), pair("p-2", "GroupIncomplete")],
+        "one has not come yet"
+    );
+    assert_eq!(
+        two.assign(&[member(1, "3"), member(2, "3"), claimant(5), member(3, "3")]),
+        [pair("p-1", "NoTicketReady"), pair("p-2", "NoTicketReady"), pair("p-3", "NoTicketReady"), pair("p-5", "o-1")],
+        "what a group does not take is for others"
+    );
+}
+
+#[test]
+fn a_group_overtakes_nobody() {
+    let tickets = OnShelf::of([ready(1), ready(2)]);
+    assert_eq!(
+        tickets.assign(&[member(1, "2"), claimant(2), member(3, "2")]),
+        [pair("p-1", "NoTicketReady"), pair("p-2", "o-1"), pair("p-3", "NoTicketReady")]
+    );
+}
+
+#[test]
+fn a_group_of_which_some_are_seated_needs_the_rest() {
+    let mut tickets = OnShelf::of([ready(1), ready(2)]);
+    tickets.seated = vec!["g", "g"];
+    assert_eq!(tickets.assign(&[member(3, "3")]), [pair("p-3", "o-1")]);
+    assert_eq!(tickets.assign(&[member(3, "3"), member(4, "3")]), [pair("p-3", "o-1"), pair("p-4", "GroupIncomplete")]);
+    tickets.seated = vec!["g", "g", "g"];
+    assert_eq!(tickets.assign(&[member(4, "3")]), [pair("p-4", "GroupIncomplete")], "the next group of the name");
+}
+
+#[test]
+fn a_group_finds_the_way_to_seat_all_of_it() {
+    // The first would take the ticket that it wastes nothing of, and that is the only one the second may have.
+    let large = {
+        let mut large = ready(2);
+        large.spec.resources.requests.insert("cpu".into(), "4".parse().unwrap());
+        large
+    };
+    let tickets = OnShelf::of([ready(1), large]);
+    let picky = asking(claimant(2), &[("ticket", "o-1"), ("group", "g"), ("group-size", "2")]);
+    assert_eq!(tickets.assign(&[member(1, "2"), picky.clone()]), [pair("p-1", "o-2"), pair("p-2", "o-1")]);
+    let another = asking(claimant(1), &[("ticket", "o-1"), ("group", "g"), ("group-size", "2")]);
+    assert_eq!(tickets.assign(&[another, picky]), [pair("p-1", "NoTicketReady"), pair("p-2", "NoTicketReady")]);
 }

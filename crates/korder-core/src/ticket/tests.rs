@@ -153,6 +153,7 @@ fn a_guardian_without_a_place_is_quiet_for_a_moment_unless_the_scheduler_has_spo
         reason: "Unschedulable".into(),
         message: "0/1 nodes".into(),
         last_transition_time: None,
+        last_probe_time: None,
     });
     assert_eq!(written(&plan(&seen(&new, Some(&waiting)), at(1))), (Pending, "Unschedulable".into()));
 }

@@ -1,0 +1,27 @@
+//! The part of a namespace that korder's rules look at.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+
+/// A namespace as korder sees it.
+#[derive(kube::Resource, Clone, Debug, Default, PartialEq, Deserialize)]
+#[resource(inherit = k8s_openapi::api::core::v1::Namespace)]
+pub struct Namespace {
+    /// Name, version, labels.
+    pub metadata: ObjectMeta,
+}
+
+impl Namespace {
+    /// The namespace's name.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// The namespace's labels; the API server adds its name to them.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.metadata.labels.as_ref().unwrap_or(&NONE)
+    }
+}
