@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use futures::FutureExt as _;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
@@ -58,6 +59,19 @@ pub fn told(error: &anyhow::Error) -> String {
     lines.join("\n")
 }
 
+/// Makes a namespace; its name.
+async fn make_namespace(client: &Client, metadata: ObjectMeta) -> Result<String> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = Namespace { metadata, ..Namespace::default() };
+    let made = namespaces.create(&PostParams::default(), &namespace).await.context("cannot make a namespace")?;
+    let name = made.name_any();
+    // Without it every pod is refused, and a controller makes it.
+    let accounts: History<ServiceAccount> = History::start(Api::namespaced(client.clone(), &name)).await?;
+    let there = accounts.until("the namespace has its service account", |log| log.get("default").map(drop));
+    there.await?;
+    Ok(name)
+}
+
 /// A namespace for one test, and what happens in it.
 ///
 /// Nodes that a test makes carry a label and a taint with the name of the namespace, so that tests that run beside each
@@ -75,6 +89,7 @@ pub struct Case {
     namespace: String,
     nodes: Mutex<Vec<String>>,
     nodes_made: AtomicUsize,
+    neighbours: Mutex<Vec<String>>,
 }
 
 impl Case {
@@ -101,15 +116,8 @@ impl Case {
 
     async fn start(environment: &Arc<Environment>, name: &str) -> Result<Self> {
         let client = environment.client();
-        let namespaces: Api<Namespace> = Api::all(client.clone());
         let metadata = ObjectMeta { generate_name: Some(format!("e2e-{}-", slug(name))), ..ObjectMeta::default() };
-        let namespace = Namespace { metadata, ..Namespace::default() };
-        let made = namespaces.create(&PostParams::default(), &namespace).await.context("cannot make a namespace")?;
-        let namespace = made.name_any();
-        // Without it every pod is refused, and a controller makes it.
-        let accounts: History<ServiceAccount> = History::start(Api::namespaced(client.clone(), &namespace)).await?;
-        let there = accounts.until("the namespace has its service account", |log| log.get("default").map(drop));
-        there.await?;
+        let namespace = make_namespace(&client, metadata).await?;
         Ok(Self {
             orders: History::start(Api::namespaced(client.clone(), &namespace)).await?,
             tickets: History::start(Api::namespaced(client.clone(), &namespace)).await?,
@@ -119,7 +127,21 @@ impl Case {
             namespace,
             nodes: Mutex::new(Vec::new()),
             nodes_made: AtomicUsize::new(0),
+            neighbours: Mutex::new(Vec::new()),
         })
+    }
+
+    /// Makes another namespace for this test, with these labels, which goes with the test.
+    pub async fn add_namespace(&self, name: &str, labels: &[(&str, &str)]) -> Result<String> {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let metadata = ObjectMeta {
+            name: Some(format!("{}-{name}", self.namespace)),
+            labels: Some(labels.collect()),
+            ..ObjectMeta::default()
+        };
+        let made = make_namespace(&self.client(), metadata).await?;
+        self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).push(made.clone());
+        Ok(made)
     }
 
     /// The cluster.
@@ -291,6 +313,9 @@ impl Case {
         self.api::<Ticket>().delete_collection(&now, &all).await.context("cannot delete the tickets")?;
         // They would make new pods.
         self.api::<Deployment>().delete_collection(&now, &all).await.context("cannot delete the Deployments")?;
+        self.api::<StatefulSet>().delete_collection(&now, &all).await.context("cannot delete the StatefulSets")?;
+        self.api::<DaemonSet>().delete_collection(&now, &all).await.context("cannot delete the DaemonSets")?;
+        self.api::<Job>().delete_collection(&now, &all).await.context("cannot delete the Jobs")?;
         self.api::<ReplicaSet>().delete_collection(&now, &all).await.context("cannot delete the ReplicaSets")?;
         // Before the namespace goes, which would leave them their grace periods.
         self.api::<Pod>().delete_collection(&now, &all).await.context("cannot delete the pods")?;
@@ -298,6 +323,12 @@ impl Case {
         self.tickets.until("the tickets are gone", |log| none(log.objects().count())).await?;
         self.pods.until("the pods are gone", |log| none(log.objects().count())).await?;
         self.environment.remove_namespace(&self.namespace).await?;
+        let neighbours = std::mem::take(&mut *self.neighbours.lock().unwrap_or_else(PoisonError::into_inner));
+        for neighbour in neighbours {
+            let pods: Api<Pod> = Api::namespaced(self.client(), &neighbour);
+            pods.delete_collection(&now, &all).await.context("cannot delete the pods of another namespace")?;
+            self.environment.remove_namespace(&neighbour).await?;
+        }
         let classes: Api<PriorityClass> = Api::all(self.client());
         let own = ListParams::default().labels(&format!("{OF_CASE}={}", self.namespace));
         classes.delete_collection(&DeleteParams::default(), &own).await.context("cannot delete priority classes")?;

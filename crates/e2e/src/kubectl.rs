@@ -18,6 +18,7 @@ pub struct Kubectl {
     kubeconfig: OsString,
     cache_dir: OsString,
     namespace: String,
+    user: Option<String>,
 }
 
 /// What a call of `kubectl` ended with.
@@ -43,6 +44,7 @@ impl Kubectl {
             kubeconfig: kubeconfig.into(),
             cache_dir: cache_dir.into(),
             namespace: "default".to_owned(),
+            user: None,
         })
     }
 
@@ -63,12 +65,19 @@ impl Kubectl {
         &self.kubeconfig
     }
 
+    /// The same as another user.
+    #[must_use]
+    pub fn acting_as(&self, user: impl Into<String>) -> Self {
+        Self { user: Some(user.into()), ..self.clone() }
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.env("KUBECONFIG", &self.kubeconfig).arg("--cache-dir").arg(&self.cache_dir);
         if !arguments.iter().any(|argument| ["-n", "-A", "--namespace", "--all-namespaces"].contains(argument)) {
             command.args(["--namespace", &self.namespace]);
         }
+        command.args(self.user.iter().flat_map(|user| ["--as", user]));
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }

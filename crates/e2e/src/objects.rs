@@ -97,6 +97,14 @@ pub fn claimant(name: &str, order: &str, size: Size) -> Pod {
     pod
 }
 
+/// The pod with annotations of korder's, whose keys are given without `korder.dev/`, and no others.
+#[must_use]
+pub fn asking(mut pod: Pod, annotations: &[(&str, &str)]) -> Pod {
+    let annotations = annotations.iter().map(|(key, value)| (format!("korder.dev/{key}"), (*value).to_owned()));
+    pod.metadata.annotations = Some(annotations.collect());
+    pod
+}
+
 /// Holds a pod back by a gate.
 #[must_use]
 pub fn gated(mut pod: Pod, gate: &str) -> Pod {

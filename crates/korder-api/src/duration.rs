@@ -23,8 +23,10 @@ const MAX: std::time::Duration = std::time::Duration::from_hours(87_600);
 pub struct InvalidDuration(String);
 
 impl Duration {
-    /// CEL that holds of `self` if it is one; what the schemas say.
-    pub const RULE: &str = "self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(h|m|s|ms))+$') \
+    /// CEL that holds of `self` if it is one; what the schemas say. So many digits that `duration` always can read them.
+    pub const RULE: &str = "self.size() <= 32 \
+                            && self.matches('^([0-9]{1,5}([.][0-9]{1,9})?h|[0-9]{1,7}([.][0-9]{1,9})?m\
+                                              |[0-9]{1,9}([.][0-9]{1,9})?m?s)+$') \
                             && duration(self) > duration('0s') && duration(self) <= duration('87600h')";
     /// The same in words.
     pub const RULE_IN_WORDS: &str = "must be a duration above 0 and up to 87600h, such as 30m, 24h or 1h30m";

@@ -4,6 +4,7 @@
 //! runs all; a part of a name after `--` runs those that have it, `-- --list` names them.
 
 mod account;
+mod asks;
 mod claims;
 mod examples;
 mod fits;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     limits::tests(&mut suite);
     theft::tests(&mut suite);
     account::tests(&mut suite);
+    asks::tests(&mut suite);
     claims::tests(&mut suite);
     examples::tests(&mut suite);
     fits::tests(&mut suite);

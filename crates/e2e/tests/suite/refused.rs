@@ -131,7 +131,6 @@ async fn what_is_not_built_yet(case: &Case) -> Result<()> {
         ("minReadySeconds: 10", "minReadySeconds: 10", "leave it out"),
         ("strategy: {type: Scheduled, schedule: '0 2 * * *'}", "strategy.type: Scheduled", "use OneTime"),
         ("strategy: {type: Recurring, schedule: '0 2 * * *'}", "strategy.type: Recurring", "use OneTime"),
-        ("allowedNamespaces: {from: All}", "allowedNamespaces.from: All", "use Same"),
     ];
     let mut rows = Vec::new();
     for (addition, named, instead) in tickets {
@@ -168,15 +167,21 @@ async fn annotations_and_labels_of_pods(case: &Case) -> Result<()> {
         )
     };
     let table = [
-        ("required: 'false'", "annotation `korder.dev/required: false` is not built yet; use true"),
-        ("order: team-a/shelf", "annotation `korder.dev/order: team-a/shelf` is not built yet"),
-        ("ticket: shelf-1", "annotation `korder.dev/ticket` is not built yet"),
-        ("ticket-selector: a=b", "annotation `korder.dev/ticket-selector` is not built yet"),
-        ("group: g", "annotation `korder.dev/group` is not built yet"),
-        ("group-size: '3'", "annotation `korder.dev/group-size` is not built yet"),
-        ("timeout: 5m", "annotation `korder.dev/timeout` is not built yet"),
-        ("on-timeout: Fail", "annotation `korder.dev/on-timeout` is not built yet"),
         ("required: 'yes'", "annotation `korder.dev/required: yes` is refused: it must be \"true\" or \"false\""),
+        (
+            "timeout: 5 minutes",
+            "annotation `korder.dev/timeout: 5 minutes` is refused: it must be a duration above 0 and up to 87600h",
+        ),
+        ("timeout: 99999h", "annotation `korder.dev/timeout: 99999h` is refused"),
+        ("timeout: 999999999h", "annotation `korder.dev/timeout: 999999999h` is refused"),
+        ("ticket: team-a/shelf-1", "it must be the name of a ticket in the namespace of the pod"),
+        (
+            "ticket-selector: a in b",
+            "annotation `korder.dev/ticket-selector: a in b` is refused: it must be a label selector",
+        ),
+        ("group: ring", "annotation `korder.dev/group` is refused: it needs `korder.dev/group-size`"),
+        ("group-size: '501'", "annotation `korder.dev/group-size: 501` is refused: it must be a number from 1 to 500"),
+        ("on-timeout: Fallback", "annotation `korder.dev/on-timeout` is refused: it needs `korder.dev/timeout`"),
         ("order: My Order", "annotation `korder.dev/order: My Order` is refused: it must be the name of an order"),
         (
             "requierd: 'true'",

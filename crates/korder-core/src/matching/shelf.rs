@@ -310,7 +310,7 @@ impl<'a> Shelf<'a> {
 }
 
 /// The namespace in which a ticket that a pod names is looked for.
-fn home<'a>(wanted: Wanted<'a>) -> &'a str {
+fn home(wanted: Wanted<'_>) -> &str {
     wanted.order.map_or(wanted.namespace, |(namespace, _)| namespace)
 }
 

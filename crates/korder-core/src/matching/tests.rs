@@ -29,31 +29,29 @@ impl OnShelf {
         }
     }
 
+    fn shelf(&self) -> Shelf<'_> {
+        let held = self.tickets.iter().filter_map(|(ticket, guardian)| Candidate::new(ticket, guardian, &self.node));
+        Shelf::new(&self.orders, &self.namespaces, held)
+    }
+
     /// What each pod gets, in the order of the line: a ticket's name or a reason.
     fn assign(&self, pods: &[Pod]) -> Vec<(String, String)> {
-        let candidates =
-            self.tickets.iter().filter_map(|(ticket, guardian)| Candidate::new(ticket, guardian, &self.node));
-        let shelf = Shelf::new(&self.orders, &self.namespaces, candidates);
         let seated = |group: Group<'_>| self.seated.iter().filter(|name| **name == group.name).count();
-        let verdicts = assign(shelf, pods.iter().collect(), seated, at(100));
         let text = |verdict: Verdict<'_>| match verdict {
             Verdict::Claim(ticket) => ticket.metadata.name.clone().unwrap(),
             Verdict::Wait(wait) => wait.reason.to_owned(),
             Verdict::GoOn(wait) => format!("goes on: {}", wait.reason),
             Verdict::Fail(wait) => format!("fails: {}", wait.reason),
         };
+        let verdicts = assign(self.shelf(), pods.iter().collect(), seated, at(100));
         verdicts.into_iter().map(|(pod, verdict)| (pod.name().to_owned(), text(verdict))).collect()
     }
 
     /// What the pods that wait are told, in the order of the line.
     fn told(&self, pods: &[Pod]) -> Vec<String> {
-        let candidates =
-            self.tickets.iter().filter_map(|(ticket, guardian)| Candidate::new(ticket, guardian, &self.node));
-        let shelf = Shelf::new(&self.orders, &self.namespaces, candidates);
-        let verdicts = assign(shelf, pods.iter().collect(), |_| 0, at(100)).into_iter();
-        verdicts
-            .filter_map(|(_, verdict)| if let Verdict::Wait(wait) = verdict { Some(wait.message) } else { None })
-            .collect()
+        let verdicts = assign(self.shelf(), pods.iter().collect(), |_| 0, at(100)).into_iter();
+        let told = |(_, verdict)| if let Verdict::Wait(wait) = verdict { Some(wait.message) } else { None };
+        verdicts.filter_map(told).collect()
     }
 }
 
