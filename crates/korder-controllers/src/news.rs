@@ -7,7 +7,7 @@ use kube::Resource;
 use tracing::info;
 
 /// Reasons that somebody should look at.
-const WARNINGS: [&str; 10] = [
+const WARNINGS: &[&str] = &[
     "GuardianGone",
     "GuardianRefused",
     "ResourceQuotaExceeded",
