@@ -25,7 +25,9 @@ test: build ## Run every test but those that take over two minutes
 test-e2e: build ## Run the end-to-end suite, on $KUBECONFIG where it is set, else on an embedded cluster
 	$(CARGO) test -p e2e
 
-soak: build ## Run the long tests: 500 hand-overs under theft, and many random histories in the simulator
+soak: build ## Run the long tests: mixed load and faults, 500 hand-overs under theft, many random histories in the simulator
+	$(CARGO) build -p e2e --bins
+	target/debug/soak
 	KORDER_E2E_HANDOVERS=500 $(CARGO) test -p e2e --test suite -- theft
 	$(CARGO) run --quiet -p korder-simulator -- --histories 500
 

@@ -136,7 +136,8 @@ where
             ..WatchParams::default()
         };
         let reader = tokio::spawn(async move {
-            let Err(broken) = follow(&api, &params, version, &sender).await;
+            let record = |change, object| sender.send_modify(|log| log.record(change, object));
+            let Err(broken) = follow(&api, &params, version, record).await;
             sender.send_modify(|log| log.broken = Some(format!("{broken:#}")));
         });
         Ok(Self { log: receiver, reader })
@@ -148,12 +149,13 @@ where
     }
 }
 
-/// Reads watches one after the other.
-async fn follow<K>(
+/// Tells every change after a version, reading watches one after the other; ends when the API server no longer has what
+/// came next.
+pub async fn follow<K>(
     api: &Api<K>,
     params: &WatchParams,
     mut version: String,
-    log: &watch::Sender<Log<K>>,
+    mut on: impl FnMut(Change, K),
 ) -> Result<std::convert::Infallible>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
@@ -173,7 +175,7 @@ where
                 WatchEvent::Error(status) => bail!("the watch was refused: {}", status.message),
             };
             version = object.resource_version().context("an object without a resource version")?;
-            log.send_modify(|log| log.record(change, object));
+            on(change, object);
         }
     }
 }

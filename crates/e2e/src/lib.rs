@@ -22,7 +22,7 @@ mod up;
 
 pub use case::{Case, Skipped, told};
 pub use environment::Environment;
-pub use history::{Change, DEADLINE, Event, History, Log};
+pub use history::{Change, DEADLINE, Event, History, Log, follow};
 pub use kubectl::{Kubectl, Output};
 pub use shown::Shown;
 pub use up::{Up, korder_program};

@@ -45,6 +45,16 @@ impl Up {
         Ok(Self { process, directory, program, arguments })
     }
 
+    /// The directory of all its state.
+    pub fn data_dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The process id of `korder up`.
+    pub fn pid(&self) -> Result<u32> {
+        self.process.id().context("`korder up` has ended by itself")
+    }
+
     /// The administrator's access to it.
     pub fn kubeconfig(&self) -> PathBuf {
         self.directory.path().join("kubeconfig")

@@ -16,7 +16,7 @@ type Amounts = BTreeMap<String, i64>;
 ///
 /// A pod counts from the moment it is bound until it has ended or is gone. Requests are those of ordinary containers:
 /// the pods of this suite have no others.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Capacity {
     nodes: BTreeMap<String, Amounts>,
     /// Node and requests of each bound pod, by uid.
@@ -27,11 +27,22 @@ pub struct Capacity {
 impl Capacity {
     /// An auditor of these nodes; pods on others don't count.
     pub fn of<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Self {
-        let allocatable = |node: &Node| {
-            let amounts = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
-            (node.name_any(), amounts.map(self::amounts).unwrap_or_default())
-        };
-        Self { nodes: nodes.into_iter().map(allocatable).collect(), bound: BTreeMap::new(), objections: Vec::new() }
+        let mut capacity = Self::default();
+        for node in nodes {
+            capacity.see_node(Change::Added, node);
+        }
+        capacity
+    }
+
+    /// Takes in the next change of a node.
+    pub fn see_node(&mut self, change: Change, node: &Node) {
+        let amounts = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+        match (change, amounts) {
+            (Change::Added | Change::Modified, Some(there)) => {
+                self.nodes.insert(node.name_any(), amounts_of(there));
+            }
+            _ => drop(self.nodes.remove(&node.name_any())),
+        }
     }
 
     /// Takes in the next change.
@@ -40,7 +51,7 @@ impl Capacity {
         let spec = pod.spec.as_ref();
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let gone = change == Change::Deleted || matches!(phase, Some("Succeeded" | "Failed"));
-        let node = spec.and_then(|spec| spec.node_name.clone()).filter(|node| !gone && self.nodes.contains_key(node));
+        let node = spec.and_then(|spec| spec.node_name.clone()).filter(|_| !gone);
         let Some(node) = node else {
             self.bound.remove(&uid);
             return;
@@ -81,14 +92,14 @@ fn requests(pod: &Pod) -> Amounts {
     let mut sum = Amounts::from([("pods".to_owned(), 1)]);
     for container in pod.spec.iter().flat_map(|spec| &spec.containers) {
         let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        for (name, amount) in requests.map(amounts).into_iter().flatten() {
+        for (name, amount) in requests.map(amounts_of).into_iter().flatten() {
             *sum.entry(name).or_default() += amount;
         }
     }
     sum
 }
 
-fn amounts(quantities: &BTreeMap<String, resource::Quantity>) -> Amounts {
+fn amounts_of(quantities: &BTreeMap<String, resource::Quantity>) -> Amounts {
     let amount = |(name, quantity): (&String, &resource::Quantity)| {
         let quantity: Quantity = quantity.0.parse().expect("the API server only has valid quantities");
         (name.clone(), if name == "cpu" { quantity.millis() } else { quantity.units() })

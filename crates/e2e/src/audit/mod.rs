@@ -2,10 +2,12 @@
 //!
 //! Auditors are fed changes in the order of their resource versions and remember what they object to.
 
+mod auditor;
 mod capacity;
 mod conditions;
 mod ownership;
 
+pub use auditor::{Auditor, Report};
 pub use capacity::Capacity;
 pub use conditions::{Conditions, WithConditions};
 pub use ownership::Ownership;
