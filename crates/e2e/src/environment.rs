@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use korder_api::Order;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -138,6 +139,20 @@ impl Environment {
         Self::of(up).await
     }
 
+    /// Kills the scheduler, and returns when its successor leads.
+    ///
+    /// Only that of the run's own cluster can be treated so.
+    pub async fn restart_scheduler(&self) -> Result<()> {
+        let up = self.own.as_ref().context("the scheduler of a given cluster is not killed")?;
+        let selector = ListParams::default().fields(&format!("metadata.name={SCHEDULER_LEASE}"));
+        let leases: History<Lease> = History::selected(Api::namespaced(self.client(), "kube-system"), selector).await?;
+        let holder = |log: &Log<Lease>| log.get(SCHEDULER_LEASE)?.spec.as_ref()?.holder_identity.clone();
+        let before = leases.until("a scheduler leads", holder).await?;
+        up.kill_scheduler().await?;
+        let another = |log: &Log<Lease>| holder(log).filter(|holder| !holder.is_empty() && *holder != before);
+        leases.until("another scheduler leads", another).await.map(drop)
+    }
+
     /// Stops what the run started; on a given cluster, waits until everything that it made is gone.
     pub async fn stop(self) -> Result<()> {
         if let Some(up) = self.own {
@@ -149,6 +164,9 @@ impl Environment {
         namespaces.until("the namespaces of the tests are gone", gone).await
     }
 }
+
+/// The Lease by which a scheduler shows that it leads.
+const SCHEDULER_LEASE: &str = "kube-scheduler";
 
 fn given_kubeconfig() -> Option<OsString> {
     std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty())

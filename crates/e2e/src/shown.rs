@@ -1,6 +1,7 @@
 //! Objects in a line each, for the messages of failures.
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -78,6 +79,12 @@ impl Shown for Namespace {
         let conditions = status.conditions.into_iter().flatten().filter(holds);
         let messages: Vec<String> = conditions.filter_map(|one| one.message).collect();
         format!("{}; {}", status.phase.unwrap_or_default(), messages.join(", "))
+    }
+}
+
+impl Shown for Lease {
+    fn shown(&self) -> String {
+        format!("held by {:?}", self.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()))
     }
 }
 

@@ -60,6 +60,16 @@ impl Up {
         self.directory.path().join("kubeconfig")
     }
 
+    /// Kills the scheduler by SIGKILL; the control plane starts another.
+    pub async fn kill_scheduler(&self) -> Result<()> {
+        let file = self.directory.path().join("scheduler.pid");
+        let written = tokio::fs::read_to_string(&file).await;
+        let pid = written.with_context(|| format!("cannot read `{}`", file.display()))?;
+        let pid = pid.trim().parse().ok().and_then(Pid::from_raw);
+        let pid = pid.with_context(|| format!("there is no process id in `{}`", file.display()))?;
+        kill_process(pid, Signal::KILL).context("cannot kill the scheduler")
+    }
+
     /// Ends it as Ctrl-C does, and waits until it has.
     pub async fn stop(mut self) -> Result<()> {
         let pid = self.process.id().context("`korder up` has ended by itself")?;

@@ -48,6 +48,11 @@ pub const ANNOTATION_ON_TIMEOUT: &str = "korder.dev/on-timeout";
 /// Annotation that the controller sets when it hands a ticket's place over: the ticket's name, and its namespace where
 /// that is not the pod's.
 pub const ANNOTATION_BOUND_TICKET: &str = "korder.dev/bound-ticket";
+/// Annotation that the controller sets when it nominates a pod: the term of the scheduler that was told.
+pub const ANNOTATION_SCHEDULER_TERM: &str = "korder.dev/scheduler-term";
+
+/// The annotations that nobody but the controller writes.
+pub const CONTROLLER_ANNOTATIONS: [&str; 2] = [ANNOTATION_BOUND_TICKET, ANNOTATION_SCHEDULER_TERM];
 
 /// The annotations by which a pod asks for a ticket; any of them makes admission add [`GATE`].
 pub const CLAIM_ANNOTATIONS: [&str; 8] = [
@@ -60,9 +65,6 @@ pub const CLAIM_ANNOTATIONS: [&str; 8] = [
     ANNOTATION_TIMEOUT,
     ANNOTATION_ON_TIMEOUT,
 ];
-
-/// The annotations that nobody but the controller writes.
-pub const CONTROLLER_ANNOTATIONS: [&str; 1] = [ANNOTATION_BOUND_TICKET];
 
 /// The most pods that one group may have: all of them are looked at together.
 pub const MAX_GROUP_SIZE: usize = 500;

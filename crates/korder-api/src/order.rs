@@ -328,6 +328,10 @@ pub struct OrderStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 131_072))]
     pub closed: Option<String>,
+    /// The numbers of the tickets that were lost and made up for, as `closed`; only under `Never`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 131_072))]
+    pub lost: Option<String>,
     /// Selects the tickets of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]

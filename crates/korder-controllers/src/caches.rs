@@ -1,12 +1,14 @@
 //! What the controllers see of the cluster.
 
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use kooper::{Cache, Operator, Recorder, Resources};
+use kooper::{Cache, Key, Operator, Recorder, Resources};
 use korder_api::{Order, Ticket, TicketPhase};
 use korder_core::ask::Group;
+use korder_core::handover;
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::pod::{Pod, PodSpec};
+use korder_core::scheduler::{self, Lease, Scheduler};
 use kube::Client;
 
 /// Index of tickets by their order: namespace and uid, as [`order_value`] writes them.
@@ -19,8 +21,8 @@ pub const BY_NODE: &str = "node";
 pub const CLAIMED_ON: &str = "claimed-on";
 /// Index of tickets by the uid of the pod that they were given to.
 pub const BY_CLAIMANT: &str = "claimant";
-/// Index of the pods that wait behind korder's gate; its one value is the empty string.
-pub const GATED: &str = "gated";
+/// Index of the pods that wait for a ticket, most of them behind korder's gate; its one value is the empty string.
+pub const WAITING: &str = "waiting";
 
 /// Index of the pods of a group, by [`Group::key`].
 pub const BY_GROUP: &str = "group";
@@ -40,6 +42,8 @@ pub struct Caches {
     pub classes: Cache<PriorityClass>,
     /// Namespaces.
     pub namespaces: Cache<Namespace>,
+    /// Leases of schedulers, and whatever else is in their namespace.
+    pub leases: Cache<Lease>,
 }
 
 impl Caches {
@@ -58,11 +62,12 @@ impl Caches {
         let pods = Cache::builder(&Resources::<Pod>::all(client.clone()))
             .keep(|pod: &Pod| pod.is_guardian() || pod.is_claimant())
             .map(slim)
-            .index(GATED, |pod: &Pod| if pod.is_claimant() && pod.is_gated() { vec![String::new()] } else { vec![] })
+            .index(WAITING, |pod: &Pod| if pod.is_claimant() && waits(pod) { vec![String::new()] } else { vec![] })
             .index(BY_GROUP, |pod: &Pod| Group::of(pod).map(|group| group.key()).into_iter().collect());
         let nodes = Cache::builder(&Resources::<Node>::all(client.clone()));
         let classes = Cache::builder(&Resources::<PriorityClass>::all(client.clone()));
         let namespaces = Cache::builder(&Resources::<Namespace>::all(client.clone()));
+        let leases = Resources::<Lease>::namespaced(client.clone(), scheduler::LEASE_NAMESPACE);
         Self {
             orders: orders.recorder(recorder).build(),
             tickets: tickets.recorder(recorder).build(),
@@ -70,24 +75,37 @@ impl Caches {
             nodes: nodes.recorder(recorder).build(),
             classes: classes.recorder(recorder).build(),
             namespaces: namespaces.recorder(recorder).build(),
+            leases: Cache::builder(&leases).recorder(recorder).build(),
         }
     }
 
     /// Whether all have been filled, so that the controllers work.
     pub fn are_ready(&self) -> bool {
-        let Self { orders, tickets, pods, nodes, classes, namespaces } = self;
+        let Self { orders, tickets, pods, nodes, classes, namespaces, leases } = self;
         orders.is_ready()
             && tickets.is_ready()
             && pods.is_ready()
             && nodes.is_ready()
             && classes.is_ready()
             && namespaces.is_ready()
+            && leases.is_ready()
     }
 
     /// Adds the filling of the caches to what an operator runs.
     pub fn run_by(&self, operator: Operator) -> Operator {
-        let Self { orders, tickets, pods, nodes, classes, namespaces } = self;
-        operator.cache(orders).cache(tickets).cache(pods).cache(nodes).cache(classes).cache(namespaces)
+        let Self { orders, tickets, pods, nodes, classes, namespaces, leases } = self;
+        operator.cache(orders).cache(tickets).cache(pods).cache(nodes).cache(classes).cache(namespaces).cache(leases)
+    }
+
+    /// The Lease of the scheduler that a pod names.
+    pub(crate) fn lease_of(&self, pod: &Pod) -> Option<std::sync::Arc<Lease>> {
+        let of = |name: &str| self.leases.get(&Key::namespaced(scheduler::LEASE_NAMESPACE, name));
+        of(scheduler::lease_of(pod.spec.scheduler_name.as_deref())).or_else(|| of(scheduler::DEFAULT_LEASE))
+    }
+
+    /// The scheduler that a pod names.
+    pub(crate) fn scheduler_of(&self, pod: &Pod) -> Scheduler {
+        Scheduler::of(self.lease_of(pod).as_deref())
     }
 }
 
@@ -103,9 +121,14 @@ fn nodes_of(ticket: &Ticket, phases: &[TicketPhase]) -> Vec<String> {
 
 /// Drops what only matters while a pod waits for a ticket: most pods of a cluster do not.
 fn slim(mut pod: Pod) -> Pod {
-    if !pod.is_gated() {
+    if !waits(&pod) {
         let PodSpec { node_name, priority, scheduler_name, .. } = pod.spec;
         pod.spec = PodSpec { node_name, priority, scheduler_name, ..PodSpec::default() };
     }
     pod
+}
+
+/// Whether a claimant can be given a ticket.
+pub(crate) fn waits(pod: &Pod) -> bool {
+    pod.is_gated() || handover::may_try_again(pod)
 }

@@ -1,4 +1,4 @@
-//! korder's condition on a pod, as JSON patch operations.
+//! korder's condition and annotations on a pod, as JSON patch operations.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -27,4 +27,18 @@ pub(crate) fn of_pod(pod: &Pod, holds: bool, reason: &str, message: &str, now: T
         Some(index) => json!({"op": "replace", "path": format!("/status/conditions/{index}"), "value": condition}),
         None => json!({"op": "add", "path": "/status/conditions/-", "value": condition}),
     }]
+}
+
+/// The operation that sets an annotation on the version of the pod that was looked at.
+pub(crate) fn annotation(pod: &Pod, key: &str, value: &str) -> Value {
+    if pod.metadata.annotations.is_none() {
+        return json!({"op": "add", "path": "/metadata/annotations", "value": { key: value }});
+    }
+    json!({"op": "add", "path": format!("/metadata/annotations/{}", key.replace('/', "~1")), "value": value})
+}
+
+/// The operation that takes an annotation off, where it is there.
+pub(crate) fn without_annotation(pod: &Pod, key: &str) -> Option<Value> {
+    pod.annotation(key)?;
+    Some(json!({"op": "remove", "path": format!("/metadata/annotations/{}", key.replace('/', "~1"))}))
 }

@@ -20,6 +20,10 @@ const WARNINGS: &[&str] = &[
     "PlaceLost",
     "InvalidAnnotation",
     "TicketTimedOut",
+    "PlaceLostAgain",
+    "TicketLost",
+    "Lost",
+    "GuardianNotRemoved",
 ];
 
 /// Tells of a change of the `Ready` condition, if its reason has changed.

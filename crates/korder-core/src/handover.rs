@@ -9,13 +9,24 @@
 use jiff::{SignedDuration, Timestamp};
 use korder_api::{Ticket, names};
 
+use crate::matching::REASON_PLACE_LOST;
 use crate::pod::Pod;
-use crate::ticket::name_for;
+use crate::scheduler::{Scheduler, Told, told};
+use crate::ticket::{self, name_for};
 
 /// After this long a hand-over that is not done is given up.
 pub const DEADLINE: SignedDuration = SignedDuration::from_secs(30);
 /// A pod that the scheduler refuses is given this long: one attempt may have come too early.
 const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(5);
+
+/// Why a pod has its second ticket no more either; it gets no third.
+pub const REASON_PLACE_LOST_AGAIN: &str = "PlaceLostAgain";
+/// Why a gated pod must take another ticket: this one's place can't be freed.
+pub const REASON_TICKET_LOST: &str = "TicketLost";
+/// That an ungated pod is nominated to its second ticket's place.
+const CLAIMED_AGAIN: &str = "ClaimedAgain";
+/// Why a ticket is lost.
+const STUCK: &str = "the guardian could not be removed in time";
 
 /// A ticket in phase `Claimed`, and what belongs to it.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +41,8 @@ pub struct Claim<'a> {
     pub rival: Option<&'a Ticket>,
     /// Whether the pods with which it claims all or nothing have their tickets too; true for one that is in no group.
     pub group_is_seated: bool,
+    /// The scheduler that is to place the pod.
+    pub scheduler: &'a Scheduler,
 }
 
 /// One write for one claim.
@@ -37,14 +50,19 @@ pub struct Claim<'a> {
 pub enum Action {
     /// Tell the scheduler that the place is meant for the pod.
     Nominate,
+    /// Tell it again: it has begun since, and knows of no nomination made before. The value of the pod's annotation.
+    Touch(String),
     /// Remove the guardian, if the pod, read live, still has our nomination.
     RemoveGuardian,
     /// Let the scheduler place the pod.
     Ungate,
     /// The pod is bound to the place.
     Use,
-    /// Take the promise and the nomination back, so that it counts against nobody.
-    Withdraw(&'static str),
+    /// Take the promise and the nomination back, so that it counts against nobody: the reason of the pod's condition, and
+    /// why in words.
+    Withdraw(&'static str, &'static str),
+    /// The place can't be freed: the ticket is lost.
+    Lose(&'static str),
     /// The pod does not take the place.
     GiveBack(&'static str),
 }
@@ -86,50 +104,74 @@ enum Stage {
     Bound,
     /// The hand-over is off.
     Off(&'static str),
-    /// The hand-over is off, and the pod still believes that it has the ticket.
-    OffPromised(&'static str),
+    /// The hand-over is off, and the pod still believes that it has the ticket; with the reason that it is told.
+    OffPromised(&'static str, &'static str),
+    /// The guardian can't be removed, and the pod does not believe any more that it has the ticket.
+    Stuck,
 }
 
 /// The steps for all claims on one node.
 pub fn plan(claims: &[Claim<'_>], now: Timestamp) -> Plan {
-    let stages: Vec<Stage> = claims.iter().map(|claim| stage(claim, now)).collect();
-    let any = |wanted: Stage| stages.contains(&wanted);
-    let (under_way, batch_action) = if any(Stage::Ungated) {
-        (None, None)
+    let stages: Vec<(Stage, Told)> = claims.iter().map(|claim| (stage(claim, now), knows(claim, now))).collect();
+    let batch = batch(&stages);
+    let action = |(stage, told): &(Stage, Told)| match (*stage, told) {
+        (Stage::Bound, _) => Some(Action::Use),
+        (Stage::Off(why), _) => Some(Action::GiveBack(why)),
+        (Stage::OffPromised(reason, why), _) => Some(Action::Withdraw(reason, why)),
+        (Stage::Stuck, _) => Some(Action::Lose(STUCK)),
+        (Stage::Nominated | Stage::Leaving, Told::Touch(value)) => Some(Action::Touch(value.clone())),
+        (stage, _) => batch.as_ref().filter(|(wanted, _)| stage == *wanted).map(|(_, action)| action.clone()),
+    };
+    let steps = stages.iter().enumerate().filter_map(|(claim, stage)| Some(Step { claim, action: action(stage)? }));
+    let deadlines = claims.iter().filter_map(|claim| wake(claim, now));
+    let settled = stages.iter().filter_map(|(_, told)| match told {
+        Told::Settling(until) => Some(*until),
+        Told::Yes | Told::Touch(_) | Told::Nobody => None,
+    });
+    Plan { steps: steps.collect(), wake: deadlines.chain(settled).min() }
+}
+
+/// What the claims on a node do together: those in which stage, and what.
+fn batch(stages: &[(Stage, Told)]) -> Option<(Stage, Action)> {
+    let any = |wanted: Stage| stages.iter().any(|(stage, _)| *stage == wanted);
+    let remove = || {
+        let mut nominated = stages.iter().filter(|(stage, _)| *stage == Stage::Nominated);
+        nominated.all(|(_, told)| *told == Told::Yes).then_some((Stage::Nominated, Action::RemoveGuardian))
+    };
+    if any(Stage::Ungated) {
+        None
     } else if any(Stage::Leaving) || any(Stage::Free) {
         // A crash may have come between two deletions of one batch.
         if any(Stage::Nominated) {
-            (Some(Stage::Nominated), Some(Action::RemoveGuardian))
+            remove()
         } else if any(Stage::Leaving) {
-            (None, None)
+            None
         } else {
-            (Some(Stage::Free), Some(Action::Ungate))
+            Some((Stage::Free, Action::Ungate))
         }
     } else if any(Stage::Claimed) {
-        (Some(Stage::Claimed), Some(Action::Nominate))
+        Some((Stage::Claimed, Action::Nominate))
     } else {
-        (Some(Stage::Nominated), Some(Action::RemoveGuardian))
-    };
-    let action = |stage: Stage| match stage {
-        Stage::Bound => Some(Action::Use),
-        Stage::Off(why) => Some(Action::GiveBack(why)),
-        Stage::OffPromised(why) => Some(Action::Withdraw(why)),
-        stage if Some(stage) == under_way => batch_action.clone(),
-        _ => None,
-    };
-    let steps = stages.iter().enumerate().filter_map(|(claim, &stage)| Some(Step { claim, action: action(stage)? }));
-    let deadlines = claims.iter().filter_map(|claim| wake(claim, now));
-    Plan { steps: steps.collect(), wake: deadlines.min() }
+        remove()
+    }
+}
+
+/// Whether the scheduler knows of the claim's nomination.
+fn knows(claim: &Claim<'_>, now: Timestamp) -> Told {
+    let waiting = claim.claimant.filter(|pod| pod.is_gated());
+    waiting.map_or(Told::Yes, |pod| told(pod, claim.scheduler, now))
 }
 
 fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
-    let Claim { ticket, claimant, guardian, rival, group_is_seated } = *claim;
+    let Claim { ticket, claimant, guardian, rival, group_is_seated, scheduler: _ } = *claim;
     let Some(pod) = claimant else { return Stage::Off("the pod is gone") };
-    let off = |why| if is_promised(pod, ticket) { Stage::OffPromised(why) } else { Stage::Off(why) };
+    let off = |why| if is_promised(pod, ticket) { Stage::OffPromised(loss(pod), why) } else { Stage::Off(why) };
+    // The annotation came with the ungating: a pod that got there without it has not taken this ticket's place. One that
+    // was ungated before may be bound as soon as the guardian is gone.
+    let let_go = pod.annotation(names::ANNOTATION_BOUND_TICKET) == Some(&name_for(pod, ticket));
     if let Some(node) = &pod.spec.node_name {
-        // The annotation came with the ungating: a pod that got there without it has not taken this ticket's place.
-        let let_go = pod.annotation(names::ANNOTATION_BOUND_TICKET) == Some(&name_for(pod, ticket));
-        return match (let_go, node_of(ticket) == Some(node.as_str())) {
+        let taken = let_go || is_second_try(pod) && is_promised(pod, ticket) && guardian.is_none_or(Pod::has_ended);
+        return match (taken, node_of(ticket) == Some(node.as_str())) {
             (true, true) => Stage::Bound,
             (true, false) => off("the pod was bound to another node"),
             (false, _) => off("the pod was bound without this ticket"),
@@ -142,16 +184,19 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
         return Stage::Off("the pod has another ticket");
     }
     let age = age(ticket, now);
-    if !pod.is_gated() {
-        let refused = age >= DEADLINE || (age >= REFUSED_GRACE && pod.unschedulable().is_some());
-        return match (guardian.is_some_and(Pod::is_running), refused) {
+    if !pod.is_gated() && (let_go || !(may_try_again(pod) || is_second_try(pod))) {
+        // A second try still shows why the first one failed.
+        let told = age >= REFUSED_GRACE && !is_second_try(pod) && pod.unschedulable().is_some();
+        return match (guardian.is_some_and(Pod::is_running), age >= DEADLINE || told) {
             (true, _) => off("the pod's gate was removed before the place was free"),
             (false, true) => off("the scheduler did not place the pod"),
             (false, false) => Stage::Ungated,
         };
     }
+    let stuck = age >= DEADLINE && guardian.is_some_and(|guardian| is_stuck(ticket, guardian));
     if !is_nominated(pod, ticket) {
         return match guardian.is_some_and(Pod::is_running) {
+            _ if stuck => Stage::Stuck,
             true if age < DEADLINE && group_is_seated => Stage::Claimed,
             true if age < DEADLINE => Stage::Gathering,
             true if !group_is_seated => Stage::Off("its group did not come together in time"),
@@ -160,13 +205,46 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
         };
     }
     match guardian {
-        _ if age >= DEADLINE => Stage::OffPromised("the place did not become free in time"),
+        _ if stuck => Stage::OffPromised(REASON_TICKET_LOST, STUCK),
+        _ if age >= DEADLINE => off("the place did not become free in time"),
         None => Stage::Free,
-        Some(guardian) if guardian.metadata.deletion_timestamp.is_some() => Stage::Leaving,
+        // A finalizer may keep it as an object, but scheduler and kubelet count it no more.
+        Some(guardian) if is_ending(guardian) && guardian.has_ended() => Stage::Free,
+        Some(guardian) if is_ending(guardian) => Stage::Leaving,
         Some(guardian) if guardian.is_running() => Stage::Nominated,
         // Evicted, or failed: others may have taken the place already.
-        Some(_) => Stage::OffPromised("the guardian was lost"),
+        Some(_) => off("the guardian was lost"),
     }
+}
+
+fn is_ending(guardian: &Pod) -> bool {
+    guardian.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether somebody's finalizer keeps the guardian, or somebody's rule refuses its deletion.
+fn is_stuck(ticket: &Ticket, guardian: &Pod) -> bool {
+    is_ending(guardian) && !guardian.has_ended() || ticket::reason(ticket) == Some(ticket::REASON_NOT_REMOVED)
+}
+
+/// A pod that was let go and lost its place can't be gated again. It is an ordinary pending pod, and gets one more
+/// ticket, if there is one before it is placed.
+pub fn may_try_again(pod: &Pod) -> bool {
+    let lost = pod.condition(names::CONDITION_TICKET_BOUND).is_some_and(|told| told.reason == REASON_PLACE_LOST);
+    lost && !pod.is_gated() && pod.spec.node_name.is_none() && !pod.is_ending()
+}
+
+/// The reason of the condition of a pod that is nominated: the second time shows, so that there is no third.
+pub fn nomination_reason(pod: &Pod) -> &'static str {
+    if pod.is_gated() { "Claimed" } else { CLAIMED_AGAIN }
+}
+
+fn is_second_try(pod: &Pod) -> bool {
+    !pod.is_gated() && pod.condition(names::CONDITION_TICKET_BOUND).is_some_and(|told| told.reason == CLAIMED_AGAIN)
+}
+
+/// What a pod is told that loses its place.
+fn loss(pod: &Pod) -> &'static str {
+    if is_second_try(pod) { REASON_PLACE_LOST_AGAIN } else { REASON_PLACE_LOST }
 }
 
 /// Whether a claim gives way to another one of its pod: the promised one stays, else the older, then by name.

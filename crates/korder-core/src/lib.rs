@@ -19,4 +19,5 @@ pub mod order;
 pub mod ordinals;
 pub mod pod;
 pub mod resources;
+pub mod scheduler;
 pub mod ticket;

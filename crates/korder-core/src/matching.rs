@@ -22,8 +22,12 @@ pub use shelf::{Candidate, Shelf};
 /// each try takes a guardian's place from the others.
 const REST: SignedDuration = SignedDuration::from_secs(30);
 
-/// Until when a pod is given no ticket, if it has just lost a place.
+/// Until when a pod is given no ticket, if it has just lost a place. One that was let go already needs its second ticket
+/// before others take all places, and gets no third.
 pub fn rests_until(pod: &Pod, now: Timestamp) -> Option<Timestamp> {
+    if !pod.is_gated() {
+        return None;
+    }
     let lost =
         pod.condition(names::CONDITION_TICKET_BOUND).filter(|condition| condition.reason == REASON_PLACE_LOST)?;
     Some(lost.last_transition_time.as_ref()?.0 + REST).filter(|&until| now < until)

@@ -41,10 +41,14 @@ pub fn refresh_policy(order: &Order) -> RefreshPolicy {
     order.spec.strategy.as_ref().and_then(|strategy| strategy.refresh_policy).unwrap_or_default()
 }
 
-/// Whether an expired ticket may be forgotten: its order, if it needs to remember that it expired, does.
+/// Whether an ended ticket may be forgotten: its order, if it needs to remember how it ended, does.
 pub fn has_counted(order: &Order, ticket: &Ticket) -> bool {
-    refresh_policy(order) != RefreshPolicy::OnClaim
-        || ordinal(order, ticket).is_none_or(|number| closed(order).contains(number))
+    let remembered = match (refresh_policy(order), ticket.phase()) {
+        (RefreshPolicy::OnClaim, TicketPhase::Expired) => closed(order),
+        (RefreshPolicy::Never, TicketPhase::Lost) => lost(order),
+        _ => return true,
+    };
+    ordinal(order, ticket).is_none_or(|number| remembered.contains(number))
 }
 
 /// The number of a ticket of this order.
@@ -66,13 +70,23 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
     let unclaimed = unclaimed(order, &there);
     let live = size(unclaimed.len());
     let before = order.status.as_ref();
-    let last = tickets.iter().filter_map(|ticket| ordinal(order, ticket)).max().unwrap_or(0);
-    let issued = before.map_or(0, |status| status.issued).max(last);
-    let closed = if policy == RefreshPolicy::OnClaim { expired(order, tickets) } else { Ordinals::default() };
+    let highest = tickets.iter().filter_map(|ticket| ordinal(order, ticket)).max().unwrap_or(0);
+    let issued = before.map_or(0, |status| status.issued).max(highest);
+    let closed = if policy == RefreshPolicy::OnClaim {
+        with_those_in(TicketPhase::Expired, closed(order), order, tickets)
+    } else {
+        Ordinals::default()
+    };
+    // A lost ticket is made up for under every policy; the others count only what is there.
+    let lost = if policy == RefreshPolicy::Never {
+        with_those_in(TicketPhase::Lost, lost(order), order, tickets)
+    } else {
+        Ordinals::default()
+    };
     // One that is being handed over may be given back; and a guardian made now would stand in the scheduler's line
     // before the very pod that takes the place.
     let claimed = size(there.iter().filter(|ticket| ticket.phase() == TicketPhase::Claimed).count());
-    let wanted = wanted(policy, replicas, live, issued, closed.len());
+    let wanted = wanted(policy, replicas, live, issued - i64::from(size(lost.len())), closed.len());
 
     let paused = order.spec.paused == Some(true);
     let missing = match policy {
@@ -85,12 +99,12 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
     let create: Vec<Ticket> = (1..=missing).map(|n| make(order, template, issued + n)).collect();
     let delete = unclaimed.into_iter().take(surplus).cloned().collect();
 
-    let summary = Summary { order, tickets: &there, policy, wanted, issued: issued + missing, closed };
+    let summary = Summary { order, tickets: &there, policy, wanted, issued: issued + missing, closed, lost };
     let status = summary.status(now);
     Plan { create, delete, status: (before != Some(&status)).then_some(status) }
 }
 
-/// How many unclaimed tickets there should be.
+/// How many unclaimed tickets there should be; `issued` without those that were lost.
 fn wanted(policy: RefreshPolicy, replicas: i32, live: i32, issued: i64, closed: usize) -> i32 {
     match policy {
         RefreshPolicy::Always => replicas,
@@ -119,15 +133,19 @@ fn closed(order: &Order) -> Ordinals {
     closed.parse().unwrap_or_default()
 }
 
-/// The numbers of all tickets that have expired: those remembered and those seen.
-fn expired(order: &Order, tickets: &[&Ticket]) -> Ordinals {
-    let mut closed = closed(order);
-    for ticket in tickets.iter().filter(|ticket| ticket.phase() == TicketPhase::Expired) {
+fn lost(order: &Order) -> Ordinals {
+    let lost = order.status.as_ref().and_then(|status| status.lost.as_deref()).unwrap_or_default();
+    lost.parse().unwrap_or_default()
+}
+
+/// The numbers that are remembered, and those of the tickets that are seen in a phase.
+fn with_those_in(phase: TicketPhase, mut remembered: Ordinals, order: &Order, tickets: &[&Ticket]) -> Ordinals {
+    for ticket in tickets.iter().filter(|ticket| ticket.phase() == phase) {
         if let Some(number) = ordinal(order, ticket) {
-            closed.insert(number);
+            remembered.insert(number);
         }
     }
-    closed
+    remembered
 }
 
 fn make(order: &Order, template: &TicketTemplate, number: i64) -> Ticket {
@@ -162,6 +180,7 @@ struct Summary<'a> {
     wanted: i32,
     issued: i64,
     closed: Ordinals,
+    lost: Ordinals,
 }
 
 impl Summary<'_> {
@@ -185,6 +204,7 @@ impl Summary<'_> {
             },
             issued: self.issued,
             closed: Some(self.closed.to_string()).filter(|text| !text.is_empty()),
+            lost: Some(self.lost.to_string()).filter(|text| !text.is_empty()),
             label_selector: order.metadata.name.as_ref().map(|name| format!("{}={name}", names::LABEL_ORDER)),
             conditions: before.conditions,
         };

@@ -21,6 +21,10 @@ const NODE_GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// How often such a node is looked for.
 const NODE_POLL: SignedDuration = SignedDuration::from_secs(2);
 
+/// A guardian that was removed and is still there after this long, or a node that is away for this long, does not come
+/// to an end by itself.
+const LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
 /// What is known of a ticket and what belongs to it.
 #[derive(Clone, Debug)]
 pub struct Observed<'a> {
@@ -140,8 +144,8 @@ fn held(seen: &Observed<'_>, guardian: &Pod, now: Timestamp) -> Plan {
     if ready {
         return Plan::status(ticket, guardian_gone(ticket, now));
     }
-    if guardian.metadata.deletion_timestamp.is_some() {
-        return Plan::default();
+    if let Some(since) = &guardian.metadata.deletion_timestamp {
+        return leaving(ticket, guardian, since.0, now);
     }
     let stranded = guardian.spec.node_name.is_some() && !seen.node_exists;
     if stranded && guardian.created().is_some_and(|made| now < made + NODE_GRACE) {
@@ -151,6 +155,23 @@ fn held(seen: &Observed<'_>, guardian: &Pod, now: Timestamp) -> Plan {
         return Plan::step(Step::DeleteGuardian(guardian.uid().to_owned()));
     }
     waiting(ticket, guardian, now)
+}
+
+/// The guardian is going, and another one can't be made before it is gone.
+fn leaving(ticket: &Ticket, guardian: &Pod, since: Timestamp, now: Timestamp) -> Plan {
+    if guardian.metadata.deletion_grace_period_seconds.is_some_and(|grace| grace > 0) {
+        // Nothing is lost by its going at once, and the kubelet that it waits for may be gone itself.
+        return Plan::step(Step::DeleteGuardian(guardian.uid().to_owned()));
+    }
+    if now < since + LOST_AFTER {
+        return Plan::wait_until(since + LOST_AFTER);
+    }
+    Plan::status(ticket, lost(ticket, &still_there(guardian), now))
+}
+
+fn still_there(guardian: &Pod) -> String {
+    let finalizers = guardian.metadata.finalizers.as_deref().unwrap_or_default();
+    format!("the guardian `{}` was deleted and does not go; its finalizers: {}", guardian.name(), finalizers.join(", "))
 }
 
 /// The guardian has no place yet.
@@ -305,6 +326,23 @@ pub fn given_back(ticket: &Ticket, guardian: Option<&Pod>, why: &str, now: Times
         Some(guardian) => held_status(ticket, guardian, now),
         None => pending(ticket, "GivenBack", why, now),
     }
+}
+
+/// The status of a ticket whose place can't be freed or held any more.
+pub fn lost(ticket: &Ticket, why: &str, now: Timestamp) -> TicketStatus {
+    let mut status = TicketStatus { phase: Some(TicketPhase::Lost), finish_time: Some(Time(now)), ..unheld(ticket) };
+    say(&mut status, ticket, false, "Lost", why.to_owned(), now);
+    status
+}
+
+/// The reason of a claimed ticket whose guardian the API server does not let go.
+pub const REASON_NOT_REMOVED: &str = "GuardianNotRemoved";
+
+/// The status of a claimed ticket whose guardian the API server does not let go.
+pub fn not_removed(ticket: &Ticket, why: &str, now: Timestamp) -> TicketStatus {
+    let mut status = ticket.status.clone().unwrap_or_default();
+    say(&mut status, ticket, true, REASON_NOT_REMOVED, format!("the guardian can't be removed: {why}"), now);
+    status
 }
 
 fn held_status(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> TicketStatus {

@@ -48,6 +48,7 @@ pub(crate) fn service_accounts() -> Vec<DynamicObject> {
 pub(crate) fn rights() -> Vec<DynamicObject> {
     [
         granted(CONTROLLER_NAME, None, &controller_rules()),
+        granted(CONTROLLER_NAME, Some("kube-system"), &scheduler_rules()),
         granted(WEBHOOK_NAME, None, &webhook_rules()),
         granted(WEBHOOK_NAME, Some(SYSTEM_NAMESPACE), &certificate_rules()),
     ]
@@ -69,6 +70,11 @@ fn controller_rules() -> Value {
           "resourceNames": [Order::crd_name(), Ticket::crd_name()], "verbs": ["get"] },
         { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
     ])
+}
+
+/// A hand-over must know when a scheduler begins; which Leases are schedulers', only the pods tell.
+fn scheduler_rules() -> Value {
+    json!([{ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list", "watch"] }])
 }
 
 /// The webhook writes its certificate authority into its own configuration.

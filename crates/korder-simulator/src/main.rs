@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Printer, Progress};
-use korder_simulator::{crash_points, histories};
+use korder_simulator::{crash_points, histories, nodes, schedulers};
 
 /// Play korder's controllers in a simulated cluster, with faults
 #[derive(Debug, Parser)]
@@ -21,6 +21,9 @@ struct Arguments {
     /// Play the random history of the seed only
     #[arg(long)]
     replay: bool,
+    /// Kill the controllers at every pair of points too, which takes minutes
+    #[arg(long)]
+    pairs: bool,
 }
 
 fn main() -> ExitCode {
@@ -35,12 +38,28 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
-    let &Arguments { seed, histories, replay, .. } = arguments;
+    let &Arguments { seed, histories, replay, pairs, .. } = arguments;
     let mut violations = vec![];
     if !replay {
         let progress = Progress::start(printer, "killing the controllers before and after each write of two claims");
         let report = crash_points::every_point(seed);
         progress.finish(format!("{} writes, {} runs, {} crashes", report.writes, report.runs, report.crashes));
+        violations.extend(report.violations.into_iter().map(|what| format!("seed {seed}: {what}")));
+        let progress = Progress::start(printer, "restarting the scheduler after each write of two claims");
+        let report = schedulers::every_restart(seed);
+        progress.finish(format!("{} runs, {} in the moment that can't be protected", report.runs, report.unprotected));
+        violations.extend(report.violations.into_iter().map(|what| format!("seed {seed}: {what}")));
+    }
+    if !replay {
+        let progress = Progress::start(printer, "taking a node away after each write of two claims");
+        let (runs, violated) = nodes::every_loss(seed);
+        progress.finish(format!("{runs} runs"));
+        violations.extend(violated.into_iter().map(|what| format!("seed {seed}: {what}")));
+    }
+    if pairs {
+        let progress = Progress::start(printer, "killing the controllers twice, at every pair of points");
+        let report = crash_points::every_pair(seed, 1);
+        progress.finish(format!("{} runs, {} crashed twice", report.runs, report.crashes));
         violations.extend(report.violations.into_iter().map(|what| format!("seed {seed}: {what}")));
     }
     let last = if replay { seed } else { seed + histories - 1 };

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kooper_sim::{Sim, Write};
 use korder_api::{Order, Ticket, TicketPhase, names};
+use korder_core::handover::may_try_again;
 use korder_core::pod::Pod;
+use korder_core::scheduler::SETTLE;
 use korder_core::{order, ticket};
 
 use crate::world::CONTROLLERS;
@@ -19,6 +21,7 @@ pub fn judge(sim: &Sim) -> Vec<String> {
     let history = sim.history();
     let mut violations = Owners::judge(&history);
     violations.extend(thefts(&history));
+    violations.extend(losses(&history));
     violations.extend(restless(&history, sim.clock().now()));
     violations.extend(leftovers(sim));
     violations
@@ -62,8 +65,13 @@ impl Owners {
 /// Every pod that was let go for a ticket is bound to that ticket's node.
 fn thefts(history: &[Arc<Write>]) -> Vec<String> {
     let mut nodes: BTreeMap<String, Option<String>> = BTreeMap::new();
+    // A pod that was promised a place on such a node goes where it likes.
+    let mut gone: BTreeSet<String> = BTreeSet::new();
     let mut thefts = vec![];
     for write in history {
+        if write.is_of("nodes") && write.after.is_none() {
+            gone.insert(write.name.clone());
+        }
         let Some(after) = &write.after else { continue };
         if write.is_of("tickets.core.korder.dev")
             && let Ok(ticket) = after.parse::<Ticket>()
@@ -79,7 +87,8 @@ fn thefts(history: &[Arc<Write>]) -> Vec<String> {
         let (Some(node), Some(ticket)) = (&pod.spec.node_name, pod.annotation(names::ANNOTATION_BOUND_TICKET)) else {
             continue;
         };
-        if nodes.get(ticket).and_then(Option::as_ref) != Some(node) {
+        let promised = nodes.get(ticket).and_then(Option::as_ref);
+        if promised != Some(node) && promised.is_none_or(|promised| !gone.contains(promised)) {
             thefts.push(format!(
                 "write {}: pod `{}` of ticket `{ticket}` came to node `{node}`",
                 write.revision, write.name
@@ -87,6 +96,52 @@ fn thefts(history: &[Arc<Write>]) -> Vec<String> {
         }
     }
     thefts
+}
+
+/// No pod that was let go is told that it has lost its place, unless a node went.
+fn losses(history: &[Arc<Write>]) -> Vec<String> {
+    let mut losses = vec![];
+    for write in history {
+        if write.is_of("nodes") && write.after.is_none() {
+            return losses;
+        }
+        let pod = |side: &Option<Arc<kooper_sim::Object>>| side.as_ref().and_then(|pod| pod.parse::<Pod>().ok());
+        let (Some(before), Some(after)) = (pod(&write.before), pod(&write.after)) else { continue };
+        if write.is_of("pods") && may_try_again(&after) && !may_try_again(&before) {
+            losses.push(format!("write {}: pod `{}` has lost its place", write.revision, write.name));
+        }
+    }
+    losses
+}
+
+/// How long it takes from the controllers' last look at the Lease to the end of a guardian, and from the ungating of its
+/// pod until the scheduler thinks of that.
+const DELIVERY: SignedDuration = SignedDuration::from_millis(20);
+
+/// Whether a scheduler took its Lease between the controllers' last look at it before the end of a guardian, and the
+/// ungating of the pod that was to have the place: it has listed the pod behind its gate, and nothing tells it of the
+/// nomination in time.
+pub fn a_scheduler_began_while_a_place_was_free(sim: &Sim) -> bool {
+    let history = sim.history();
+    let began = history.iter().filter(|write| write.is_of("leases.coordination.k8s.io"));
+    let mut freed: Vec<(Timestamp, Timestamp)> = vec![];
+    for write in history.iter().filter(|write| write.is_of("pods") && write.after.is_none()) {
+        let Some(guardian) = write.before.as_ref().and_then(|pod| pod.parse::<Pod>().ok()) else { continue };
+        let ungated = |later: &&Arc<Write>| {
+            let gated = |pod: &Option<Arc<kooper_sim::Object>>| {
+                pod.as_ref().is_some_and(|pod| pod.value()["spec"]["schedulingGates"].is_array())
+            };
+            later.revision > write.revision && later.is_of("pods") && gated(&later.before) && !gated(&later.after)
+        };
+        if guardian.is_guardian() {
+            // The pods of a batch are ungated together: the last of those that follow within a moment.
+            let ungated = history.iter().filter(ungated).take_while(|later| later.time < write.time + SETTLE);
+            freed.extend(ungated.last().map(|last| (write.time, last.time)));
+        }
+    }
+    began
+        .into_iter()
+        .any(|lease| freed.iter().any(|(from, to)| (*from - DELIVERY..*to + DELIVERY).contains(&lease.time)))
 }
 
 /// The controllers write nothing more when all is settled.

@@ -1,7 +1,8 @@
 //! A simulated cluster with korder's controllers in it.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -12,8 +13,12 @@ use kooper_sim::fault::{FaultPlan, Faults};
 use kooper_sim::{AdmissionRequest, Kind, Sim, Verb};
 use korder_api::{Order, Ticket, names};
 use korder_controllers::Config;
+use korder_core::scheduler::DEFAULT_LEASE;
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
+
+/// The definitions of korder's kinds: making their schemas takes longer than a run.
+static DEFINITIONS: LazyLock<[Value; 2]> = LazyLock::new(|| [json!(Order::crd()), json!(Ticket::crd())]);
 
 /// The name of the controllers' client in the history.
 pub const CONTROLLERS: &str = "korder";
@@ -30,11 +35,13 @@ pub struct World {
     garbage: BoxFuture<'static, Infallible>,
     controllers: BoxFuture<'static, Result<(), BoxError>>,
     faults: Faults,
+    /// What those live through that come after the next crashes.
+    plans: VecDeque<FaultPlan>,
     crashes: usize,
 }
 
 impl World {
-    /// A cluster whose controllers live through a plan of faults; after a crash they go on without any.
+    /// A cluster whose controllers live through a plan of faults; after a crash others go on without any.
     pub fn new(sim: Sim, plan: FaultPlan) -> Self {
         for kind in [Kind::of::<Order>(), Kind::of::<Ticket>()] {
             sim.register(kind.with_status());
@@ -42,20 +49,27 @@ impl World {
         let definitions = kube::core::ApiResource::erase::<Definition>(&());
         // Without the subresource, so that the status can be given with the object.
         sim.register(Kind::custom(definitions).cluster_scoped());
-        for definition in [json!(Order::crd()), json!(Ticket::crd())] {
-            define(&sim, definition);
+        for definition in DEFINITIONS.iter() {
+            define(&sim, definition.clone());
         }
         sim.admit(gate);
         let (controllers, faults) = controllers(&sim, plan);
         Self {
-            scheduler: sim.scheduler(SchedulerOptions::default()).boxed(),
+            scheduler: sim.scheduler(scheduler()).boxed(),
             kubelet: sim.kubelet(KubeletOptions::default()).boxed(),
             garbage: sim.garbage_collector().boxed(),
             controllers,
             faults,
+            plans: VecDeque::new(),
             crashes: 0,
             sim,
         }
+    }
+
+    /// The controllers that come after the next crashes live through these plans.
+    #[must_use]
+    pub fn then(self, plans: impl IntoIterator<Item = FaultPlan>) -> Self {
+        Self { plans: plans.into_iter().collect(), ..self }
     }
 
     /// Lets the cluster live while a future runs.
@@ -72,7 +86,10 @@ impl World {
                     self.sim.fail(format!("the controllers ended by themselves: {ended:?}"));
                     self.controllers = future::pending().boxed();
                 }
-                () = self.faults.crashed() => self.restart(FaultPlan::none(), RESTART),
+                () = self.faults.crashed() => {
+                    let plan = self.plans.pop_front().unwrap_or_default();
+                    self.restart(plan, RESTART);
+                }
             }
         }
     }
@@ -91,6 +108,13 @@ impl World {
         self.during(async move { sim.wait_until(what, Duration::from_mins(5), holds).await }).await;
     }
 
+    /// Lets the cluster live until the present controllers have sent so many writes.
+    pub async fn until_writes(&mut self, writes: u64) {
+        let (sim, faults) = (self.sim.clone(), self.faults.clone());
+        let sent = |_: &Sim| faults.writes() >= writes;
+        self.during(async move { sim.wait_until("so many writes are sent", Duration::from_mins(5), sent).await }).await;
+    }
+
     /// Kills the controllers, and starts others after a time, with faults of their own.
     pub fn restart(&mut self, plan: FaultPlan, after: Duration) {
         let (controllers, faults) = controllers(&self.sim, plan);
@@ -99,6 +123,16 @@ impl World {
         self.controllers = async move {
             tokio::time::sleep(after).await;
             controllers.await
+        }
+        .boxed();
+    }
+
+    /// Kills the scheduler, and starts another after a time.
+    pub fn restart_scheduler(&mut self, after: Duration) {
+        let scheduler = self.sim.scheduler(scheduler());
+        self.scheduler = async move {
+            tokio::time::sleep(after).await;
+            scheduler.await
         }
         .boxed();
     }
@@ -112,6 +146,10 @@ impl World {
     pub fn crashes(&self) -> usize {
         self.crashes
     }
+}
+
+fn scheduler() -> SchedulerOptions {
+    SchedulerOptions { lease: Some(DEFAULT_LEASE.to_owned()), ..SchedulerOptions::default() }
 }
 
 /// What the definition of a kind is called.

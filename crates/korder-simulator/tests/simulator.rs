@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use kooper_sim::fault::{Effect, FaultPlan, Requests, When};
 use kooper_sim::{Sim, Verb, run};
+use korder_core::pod::Pod;
 use korder_simulator::objects::{claimant, node, order};
 use korder_simulator::world::World;
-use korder_simulator::{crash_points, histories, oracle};
+use korder_simulator::{crash_points, histories, nodes, oracle, schedulers};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
 
 #[test]
 fn killed_before_and_after_each_write_of_a_claim_it_is_finished_or_undone() {
@@ -14,6 +18,53 @@ fn killed_before_and_after_each_write_of_a_claim_it_is_finished_or_undone() {
     assert_eq!(report.violations, Vec::<String>::new());
     assert!(report.writes > 20, "the scenario has become empty: {report:?}");
     assert_eq!((report.runs, report.crashes), (2 * report.writes, 2 * report.writes));
+}
+
+#[test]
+fn killed_twice_it_is_finished_or_undone() {
+    let report = crash_points::every_pair(7, 71);
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert!(report.runs > 20, "{report:?}");
+}
+
+#[test]
+fn a_scheduler_that_begins_in_mid_hand_over_is_told_and_no_place_is_lost() {
+    let report = schedulers::every_restart(7);
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert!(report.runs > 20 && report.unprotected * 2 < report.runs, "{report:?}");
+}
+
+#[test]
+fn a_claim_whose_node_goes_ends_on_another() {
+    let (runs, violations) = nodes::every_loss(7);
+    assert_eq!(violations, Vec::<String>::new());
+    assert!(runs > 20, "{runs}");
+}
+
+/// Somebody's finalizer keeps the guardians: their tickets are lost one after the other, and made up for.
+#[test]
+fn a_guardian_that_does_not_go_costs_its_ticket_and_not_its_pod() {
+    let (violations, summary) = run(1, |sim| async move {
+        assert!(sim.create(node("n", 8)).is_ok());
+        let mut world = World::new(sim.clone(), FaultPlan::none());
+        assert!(sim.create(order("o", 2, "Never", "1h")).is_ok());
+        let ready = |sim: &Sim| {
+            let tickets = sim.objects("tickets.core.korder.dev");
+            tickets.iter().filter(|ticket| ticket.value()["status"]["phase"] == "Ready").count()
+        };
+        world.until("the order is filled", |sim| ready(sim) == 2).await;
+        let pods: Api<Pod> = Api::default_namespaced(sim.client("somebody"));
+        for name in ["o-1-guardian", "o-2-guardian"] {
+            let hold = Patch::Merge(json!({"metadata": {"finalizers": ["example.com/hold"]}}));
+            assert!(world.during(pods.patch(name, &PatchParams::default(), &hold)).await.is_ok());
+        }
+        assert!(sim.create(claimant("pod", Some("o"))).is_ok());
+        world.run(Duration::from_mins(5)).await;
+        (oracle::judge(&sim), oracle::summary(&sim))
+    });
+    assert_eq!(violations, Vec::<String>::new());
+    let expected = [("claimants bound", 1), ("order o: Lost", 2), ("order o: Ready", 1), ("order o: Used", 1)];
+    assert_eq!(summary, expected.map(|(what, count)| (what.to_owned(), count)).into());
 }
 
 #[test]

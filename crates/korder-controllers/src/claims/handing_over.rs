@@ -1,13 +1,14 @@
 //! Passes over all claims on one node.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kooper::{Context, Failure, Outcome};
 use korder_api::{Ticket, TicketPhase, TicketStatus, names};
 use korder_core::handover::{self, Action, Claim, Step};
-use korder_core::matching::REASON_PLACE_LOST;
 use korder_core::pod::Pod;
+use korder_core::scheduler::{self, Lease, Scheduler};
 use korder_core::ticket;
 use serde_json::json;
 
@@ -31,6 +32,13 @@ pub(super) async fn pass(claims: &Claims, cx: &Context, node: &str) -> Result<Ou
             let after = |wait| Outcome::After(Duration::try_from(wait).unwrap_or_default());
             return Ok(wait.map_or(Outcome::Done, after));
         }
+        if plan.steps.iter().any(|step| step.action == Action::RemoveGuardian) {
+            match same_schedulers(claims, &seen).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => return Ok(write::pace(&[Err(error)]).unwrap_or(Outcome::Done)),
+            }
+        }
         let mut acts = Vec::with_capacity(plan.steps.len());
         for Step { claim, action } in &plan.steps {
             acts.push(act(claims, cx, &seen[*claim], action));
@@ -49,6 +57,7 @@ struct Seen {
     guardian: Option<Arc<Pod>>,
     rival: Option<Arc<Ticket>>,
     group_is_seated: bool,
+    scheduler: Scheduler,
 }
 
 impl Seen {
@@ -59,6 +68,7 @@ impl Seen {
             guardian: self.guardian.as_deref(),
             rival: self.rival.as_deref(),
             group_is_seated: self.group_is_seated,
+            scheduler: &self.scheduler,
         }
     }
 }
@@ -70,9 +80,24 @@ fn observe(caches: &Caches, node: &str) -> Vec<Seen> {
         let guardian = guardian.filter(|guardian| ticket::is_guardian_of(guardian, &ticket));
         let claimant = claimant(caches, &ticket);
         let group_is_seated = claimant.as_ref().is_none_or(|pod| groups::is_seated(caches, pod));
-        Seen { claimant, rival: rival(caches, &ticket), group_is_seated, guardian, ticket }
+        let scheduler = claimant.as_ref().map(|pod| caches.scheduler_of(pod)).unwrap_or_default();
+        Seen { claimant, rival: rival(caches, &ticket), group_is_seated, guardian, scheduler, ticket }
     });
     seen.collect()
+}
+
+/// Whether the schedulers are still those that were seen, read live: one that has begun a moment ago must be told before
+/// a place is free.
+async fn same_schedulers(claims: &Claims, seen: &[Seen]) -> Result<bool, kube::Error> {
+    let caches = &claims.caches;
+    let leases = || seen.iter().filter_map(|one| caches.lease_of(one.claimant.as_deref()?));
+    let names: BTreeSet<String> = leases().filter_map(|lease| lease.metadata.name.clone()).collect();
+    for name in names {
+        if let Some(lease) = api::<Lease>(&claims.client, scheduler::LEASE_NAMESPACE).get_opt(&name).await? {
+            caches.leases.wrote(lease);
+        }
+    }
+    Ok(seen.iter().all(|one| one.claimant.as_ref().is_none_or(|pod| caches.scheduler_of(pod) == one.scheduler)))
 }
 
 /// Another ticket that is claimed for the same pod; the first of them by name.
@@ -94,16 +119,33 @@ async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Res
             }
             nominated => nominated,
         },
-        (Action::RemoveGuardian, Some(pod), Some(guardian)) => remove_guardian(claims, seen, pod, guardian).await,
+        (Action::Touch(value), Some(pod), _) => {
+            let operation = conditions::annotation(pod, names::ANNOTATION_SCHEDULER_TERM, value);
+            write::patch(&claims.client, &claims.caches.pods, pod, Part::Main, json!([operation])).await
+        }
+        (Action::RemoveGuardian, Some(pod), Some(guardian)) => {
+            let removed = remove_guardian(claims, seen, pod, guardian).await;
+            if let Err(error) = &removed
+                && write::is_refused_for_good(error)
+                && ticket::reason(&seen.ticket) != Some(ticket::REASON_NOT_REMOVED)
+            {
+                let status = ticket::not_removed(&seen.ticket, &error.to_string(), cx.now());
+                write_status(claims, cx, seen, status).await?;
+            }
+            removed
+        }
         (Action::Ungate, Some(pod), _) => ungate(claims, seen, pod).await,
         (Action::Use, ..) => write_status(claims, cx, seen, ticket::in_use(&seen.ticket, cx.now())).await,
-        (Action::Withdraw(why), Some(pod), _) => withdraw(claims, cx, pod, why).await,
+        (Action::Withdraw(reason, why), Some(pod), _) => withdraw(claims, cx, pod, reason, why).await,
+        (Action::Lose(why), ..) => write_status(claims, cx, seen, ticket::lost(&seen.ticket, why, cx.now())).await,
         (Action::GiveBack(why), ..) => {
             let status = ticket::given_back(&seen.ticket, seen.guardian.as_deref(), why, cx.now());
             write_status(claims, cx, seen, status).await
         }
         // The plan asks for these only where the pods are there.
-        (Action::Nominate | Action::RemoveGuardian | Action::Ungate | Action::Withdraw(_), ..) => Ok(()),
+        (Action::Nominate | Action::Touch(_) | Action::RemoveGuardian | Action::Ungate | Action::Withdraw(..), ..) => {
+            Ok(())
+        }
     }
 }
 
@@ -112,7 +154,9 @@ async fn nominate(claims: &Claims, cx: &Context, seen: &Seen, pod: &Pod) -> Resu
     let node = handover::node_of(&seen.ticket).unwrap_or_default();
     let message = handover::claim_message(pod, &seen.ticket);
     let mut operations = vec![json!({"op": "add", "path": "/status/nominatedNodeName", "value": node})];
-    operations.extend(conditions::of_pod(pod, true, "Claimed", &message, cx.now()));
+    operations.extend(conditions::of_pod(pod, true, handover::nomination_reason(pod), &message, cx.now()));
+    let term = seen.scheduler.term();
+    operations.extend(term.map(|term| conditions::annotation(pod, names::ANNOTATION_SCHEDULER_TERM, term)));
     write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations)).await?;
     news::tell(&cx.recorder, pod, "Claim", "TicketClaimed", &message);
     Ok(())
@@ -123,7 +167,11 @@ async fn nominate(claims: &Claims, cx: &Context, seen: &Seen, pod: &Pod) -> Resu
 async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod) -> Result<(), kube::Error> {
     let live: Option<Pod> = api(&claims.client, pod.namespace()).get_opt(pod.name()).await?;
     let promised = live.as_ref().is_some_and(|live| {
-        live.uid() == pod.uid() && live.is_gated() && !live.is_ending() && handover::is_nominated(live, &seen.ticket)
+        live.uid() == pod.uid()
+            && live.is_gated() == pod.is_gated()
+            && live.spec.node_name.is_none()
+            && !live.is_ending()
+            && handover::is_nominated(live, &seen.ticket)
     });
     match live {
         Some(live) => claims.caches.pods.wrote(live),
@@ -135,26 +183,24 @@ async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod
     write::delete(&claims.client, &claims.caches.pods, guardian, false).await
 }
 
-/// Takes the gate off and writes down whose place the pod gets.
+/// Takes the gate off, where there still is one, and writes down whose place the pod gets.
 async fn ungate(claims: &Claims, seen: &Seen, pod: &Pod) -> Result<(), kube::Error> {
-    let gates = &pod.spec.scheduling_gates;
-    let Some(gate) = gates.iter().position(|gate| gate.name == names::GATE) else { return Ok(()) };
-    let annotation = format!("/metadata/annotations/{}", names::ANNOTATION_BOUND_TICKET.replace('/', "~1"));
-    let operations = json!([
-        {"op": "remove", "path": format!("/spec/schedulingGates/{gate}")},
-        {"op": "add", "path": annotation, "value": ticket::name_for(pod, &seen.ticket)},
-    ]);
-    write::patch(&claims.client, &claims.caches.pods, pod, Part::Main, operations).await
+    let ticket = ticket::name_for(pod, &seen.ticket);
+    let mut operations = vec![conditions::annotation(pod, names::ANNOTATION_BOUND_TICKET, &ticket)];
+    let gate = pod.spec.scheduling_gates.iter().position(|gate| gate.name == names::GATE);
+    operations.extend(gate.map(|gate| json!({"op": "remove", "path": format!("/spec/schedulingGates/{gate}")})));
+    write::patch(&claims.client, &claims.caches.pods, pod, Part::Main, json!(operations)).await
 }
 
-/// Takes the nomination back, and says why.
-async fn withdraw(claims: &Claims, cx: &Context, pod: &Pod, why: &str) -> Result<(), kube::Error> {
-    let mut operations = conditions::of_pod(pod, false, REASON_PLACE_LOST, why, cx.now());
+/// Takes the nomination and the ticket's name back, and says why.
+async fn withdraw(claims: &Claims, cx: &Context, pod: &Pod, reason: &str, why: &str) -> Result<(), kube::Error> {
+    let mut operations = conditions::of_pod(pod, false, reason, why, cx.now());
     if pod.status.nominated_node_name.is_some() {
         operations.push(json!({"op": "remove", "path": "/status/nominatedNodeName"}));
     }
+    operations.extend(conditions::without_annotation(pod, names::ANNOTATION_BOUND_TICKET));
     write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations)).await?;
-    news::tell(&cx.recorder, pod, "HandOver", REASON_PLACE_LOST, why);
+    news::tell(&cx.recorder, pod, "HandOver", reason, why);
     Ok(())
 }
 

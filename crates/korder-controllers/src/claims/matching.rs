@@ -15,7 +15,7 @@ use korder_core::ticket;
 use serde_json::json;
 
 use super::{Claims, groups, key};
-use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches, GATED};
+use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches, WAITING};
 use crate::tickets::guardian_key;
 use crate::write::{self, Part};
 use crate::{conditions, news};
@@ -53,6 +53,9 @@ pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failu
 /// When to look at a pod again though nothing has changed.
 fn wake(pod: &Pod, verdict: &Verdict<'_>, now: Timestamp) -> Option<Timestamp> {
     let Verdict::Wait(wait) = verdict else { return None };
+    if !pod.is_gated() {
+        return None;
+    }
     let times = [rests_until(pod, now), told_from(pod, wait, now), times_out(pod)];
     times.into_iter().flatten().filter(|&time| time > now).min()
 }
@@ -66,7 +69,7 @@ struct Seen {
 }
 
 fn observe(caches: &Caches) -> Seen {
-    let mut waiting = caches.pods.by_index(GATED, "");
+    let mut waiting = caches.pods.by_index(WAITING, "");
     waiting.retain(|pod| !pod.is_ending() && !has_claim(caches, pod));
     if waiting.is_empty() {
         return Seen { orders: vec![], namespaces: vec![], waiting, shelf: vec![] };
@@ -88,6 +91,8 @@ fn has_claim(caches: &Caches, pod: &Pod) -> bool {
 async fn act(claims: &Claims, cx: &Context, pod: &Pod, verdict: &Verdict<'_>) -> Result<(), kube::Error> {
     match verdict {
         Verdict::Claim(ticket) => claim(claims, cx, pod, ticket).await,
+        // One that was let go keeps being told that it has lost its place.
+        Verdict::Wait(_) | Verdict::GoOn(_) | Verdict::Fail(_) if !pod.is_gated() => Ok(()),
         Verdict::Wait(wait) if told_from(pod, wait, cx.now()).is_some_and(|from| from <= cx.now()) => {
             tell(claims, cx, pod, wait).await
         }

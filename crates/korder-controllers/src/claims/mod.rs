@@ -16,9 +16,10 @@ use korder_api::{Order, Ticket, TicketPhase};
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::pod::Pod;
+use korder_core::scheduler::{Lease, Scheduler};
 use kube::Client;
 
-use crate::caches::{BY_CLAIMANT, Caches};
+use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches, waits};
 use doubt::Doubts;
 
 /// A piece of work.
@@ -34,6 +35,7 @@ pub enum Work {
 pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Work, impl Reconciler<Work> + use<>> {
     let claims = Claims { client: client.clone(), caches: caches.clone(), doubts: Doubts::default() };
     let (tickets, of_groups) = (caches.tickets.clone(), caches.clone());
+    let claimed = tickets.clone();
     ControllerBuilder::new("claims", claims)
         .watches(&caches.tickets, move |change: &Change<Ticket>| {
             change.sides().flat_map(|ticket| of_ticket(&of_groups, ticket)).collect()
@@ -52,6 +54,12 @@ pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Work, i
         .watches(&caches.nodes, |change: &Change<Node>| match (&change.old, &change.new) {
             (Some(old), Some(new)) if old.spec == new.spec && old.labels() == new.labels() => vec![],
             _ => vec![Work::Match],
+        })
+        .watches(&caches.leases, move |change: &Change<Lease>| {
+            let [old, new] = [&change.old, &change.new].map(|lease| Scheduler::of(lease.as_deref()));
+            // A Lease is renewed every other second, which tells nothing.
+            let tickets = if old == new { vec![] } else { claimed.by_index(BY_PHASE, TicketPhase::Claimed.as_str()) };
+            tickets.iter().filter_map(|ticket| hand_over(ticket)).collect()
         })
         .concurrency(16)
 }
@@ -75,7 +83,7 @@ fn of_pod(pod: &Arc<Pod>, tickets_of: impl Fn(&str) -> Vec<Arc<Ticket>>) -> Vec<
         return [Work::Match].into_iter().chain(on_node).collect();
     }
     let mut work: Vec<Work> = tickets_of(pod.uid()).iter().filter_map(|ticket| hand_over(ticket)).collect();
-    if pod.is_gated() {
+    if waits(pod) {
         work.push(Work::Match);
     }
     work

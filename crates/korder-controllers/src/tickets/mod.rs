@@ -44,7 +44,7 @@ pub fn controller(
             let namespace = meta.and_then(|meta| meta.namespace.as_deref()).unwrap_or_default();
             let uid = meta.and_then(|meta| meta.uid.as_deref()).unwrap_or_default();
             let mut tickets = of(BY_ORDER, &order_value(namespace, uid));
-            tickets.retain(|ticket| ticket.phase() == TicketPhase::Expired);
+            tickets.retain(|ticket| matches!(ticket.phase(), TicketPhase::Expired | TicketPhase::Lost));
             keys(&tickets)
         })
         .concurrency(16)

@@ -9,6 +9,7 @@ struct Case {
     guardian: Option<Pod>,
     rival: Option<Ticket>,
     group_is_seated: bool,
+    scheduler: Scheduler,
 }
 
 impl Case {
@@ -20,6 +21,7 @@ impl Case {
             ticket,
             rival: None,
             group_is_seated: true,
+            scheduler: Scheduler::Unknown,
         }
     }
 
@@ -69,6 +71,7 @@ fn actions(cases: &[Case], now: Timestamp) -> Vec<(usize, Action)> {
             guardian: case.guardian.as_ref(),
             rival: case.rival.as_ref(),
             group_is_seated: case.group_is_seated,
+            scheduler: &case.scheduler,
         })
         .collect();
     plan(&claims, now).steps.into_iter().map(|step| (step.claim, step.action)).collect()
@@ -118,7 +121,7 @@ fn the_next_batch_waits_until_the_last_is_bound() {
 #[test]
 fn a_claim_whose_pod_is_not_to_come_is_given_back() {
     let given_back = |case: Case| matches!(actions(&[case], at(SOON))[..], [(0, Action::GiveBack(_))]);
-    let withdrawn = |case: Case| matches!(actions(&[case], at(SOON))[..], [(0, Action::Withdraw(_))]);
+    let withdrawn = |case: Case| matches!(actions(&[case], at(SOON))[..], [(0, Action::Withdraw(..))]);
     assert!(given_back(Case { claimant: None, ..Case::claimed(1) }), "gone");
     assert!(given_back(Case::claimed(1).pod(ending)), "ending");
     assert!(given_back(Case::claimed(1).pod(ungated)), "ungated by hand");
@@ -151,7 +154,7 @@ fn after_the_deadline_the_nomination_is_withdrawn_then_the_place_given_back() {
     let late = at(10) + DEADLINE;
     for case in [Case::claimed(1).leaving(), Case::claimed(1).free(), Case::claimed(1).ungated()] {
         let steps = actions(&[case], late);
-        assert!(matches!(steps[..], [(0, Action::Withdraw(_))]), "{steps:?}");
+        assert!(matches!(steps[..], [(0, Action::Withdraw(..))]), "{steps:?}");
     }
     let withdrawn = Case { guardian: None, ..Case::claimed(1) };
     assert!(matches!(actions(&[withdrawn], late)[..], [(0, Action::GiveBack(_))]));
@@ -173,7 +176,7 @@ fn a_pod_that_the_scheduler_refuses_is_given_a_moment() {
         })
     };
     assert_eq!(actions(&[refused()], at(SOON)), []);
-    assert!(matches!(actions(&[refused()], at(15))[..], [(0, Action::Withdraw(_))]));
+    assert!(matches!(actions(&[refused()], at(15))[..], [(0, Action::Withdraw(..))]));
 }
 
 #[test]
@@ -202,7 +205,140 @@ fn the_plan_wakes_at_the_next_deadline() {
         guardian: None,
         rival: None,
         group_is_seated: true,
+        scheduler: &case.scheduler,
     };
     assert_eq!(plan(&[claim], at(SOON)).wake, Some(at(15)));
     assert_eq!(plan(&[claim], at(15)).wake, Some(at(40)));
+}
+
+impl Case {
+    /// The scheduler leads in this term.
+    fn led(self, term: &str) -> Self {
+        Self { scheduler: Scheduler::Leads(term.into()), ..self }
+    }
+
+    /// The scheduler was told in this term.
+    fn told(self, term: &str) -> Self {
+        self.pod(|mut pod| {
+            let annotations = pod.metadata.annotations.get_or_insert_default();
+            annotations.insert(names::ANNOTATION_SCHEDULER_TERM.into(), term.into());
+            pod
+        })
+    }
+}
+
+#[test]
+fn a_scheduler_that_has_begun_since_is_told_before_a_guardian_goes() {
+    let nominated = |number| Case::claimed(number).nominated().led("b/2");
+    let value = "b/2 since 2027-01-15T08:00:11Z".to_owned();
+    let touch = || Action::Touch(value.clone());
+    assert_eq!(actions(&[nominated(1).told("b/2")], at(SOON)), [(0, Action::RemoveGuardian)]);
+    assert_eq!(actions(&[nominated(1).told("a/1")], at(SOON)), [(0, touch())]);
+    // One that does not know of one claim of the batch would give its place to another pod.
+    assert_eq!(actions(&[nominated(1).told("a/1"), nominated(2).told("b/2")], at(SOON)), [(0, touch())]);
+    assert_eq!(actions(&[nominated(1).told(&value), nominated(2).told("b/2")], at(SOON)), []);
+    let settled = at(SOON) + crate::scheduler::SETTLE;
+    assert_eq!(actions(&[nominated(1).told(&value)], settled), [(0, Action::Touch("b/2".into()))]);
+    let leaving = Case::claimed(1).leaving().led("b/2").told("a/1");
+    assert_eq!(actions(&[leaving], at(SOON)), [(0, touch())]);
+    // It will know by the ungating.
+    assert_eq!(actions(&[Case::claimed(1).free().led("b/2").told("a/1")], at(SOON)), [(0, Action::Ungate)]);
+}
+
+#[test]
+fn while_nobody_schedules_no_guardian_goes() {
+    let waiting = Case { scheduler: Scheduler::Away, ..Case::claimed(1).nominated().told("a/1") };
+    assert_eq!(actions(&[waiting], at(SOON)), []);
+}
+
+#[test]
+fn the_plan_wakes_when_a_new_scheduler_has_had_its_time() {
+    let case = Case::claimed(1).nominated().led("b/2").told("b/2 since 2027-01-15T08:00:11Z");
+    let Case { ticket, claimant, guardian, scheduler, .. } = &case;
+    let claim = Claim {
+        ticket,
+        claimant: claimant.as_ref(),
+        guardian: guardian.as_ref(),
+        rival: None,
+        group_is_seated: true,
+        scheduler,
+    };
+    assert_eq!(plan(&[claim], at(SOON)).wake, Some(at(SOON) + crate::scheduler::SETTLE));
+}
+
+impl Case {
+    /// The pod was let go for another ticket, and did not get that place.
+    fn lost_before(self) -> Self {
+        self.pod(ungated).pod(|pod| with_reason(pod, REASON_PLACE_LOST))
+    }
+
+    /// Its second nomination.
+    fn nominated_again(self) -> Self {
+        self.lost_before().nominated().pod(|pod| with_reason(pod, CLAIMED_AGAIN))
+    }
+}
+
+fn with_reason(mut pod: Pod, reason: &str) -> Pod {
+    pod.status.conditions.retain(|condition| condition.type_ != names::CONDITION_TICKET_BOUND);
+    let case = Case::claimed(1).nominated();
+    let mut condition = case.claimant.unwrap().status.conditions.remove(0);
+    condition.reason = reason.into();
+    condition.status = if reason == CLAIMED_AGAIN { "True" } else { "False" }.into();
+    pod.status.conditions.push(condition);
+    pod
+}
+
+#[test]
+fn a_pod_that_lost_its_place_goes_through_the_stages_once_more_without_a_gate() {
+    let lost = || Case::claimed(1).lost_before();
+    assert!(may_try_again(&lost().claimant.unwrap()));
+    assert_eq!(nomination_reason(&lost().claimant.unwrap()), CLAIMED_AGAIN);
+    assert_eq!(actions(&[lost()], at(SOON)), [(0, Action::Nominate)]);
+    let again = || Case::claimed(1).nominated_again();
+    assert!(!may_try_again(&again().claimant.unwrap()));
+    assert_eq!(actions(&[again()], at(SOON)), [(0, Action::RemoveGuardian)]);
+    let freed = || Case { guardian: None, ..again() };
+    assert_eq!(actions(&[freed()], at(SOON)), [(0, Action::Ungate)]);
+    let bound = |case: Case| {
+        case.pod(|mut pod| {
+            pod.spec.node_name = Some("n".into());
+            pod
+        })
+    };
+    // It was bound before its annotation said for which ticket.
+    assert_eq!(actions(&[bound(freed())], at(SOON)), [(0, Action::Use)]);
+    // It found another place on the same node.
+    assert!(matches!(actions(&[bound(again())], at(SOON))[..], [(0, Action::Withdraw(..))]));
+    let late = actions(&[freed()], at(10) + DEADLINE);
+    assert!(matches!(late[..], [(0, Action::Withdraw(REASON_PLACE_LOST_AGAIN, _))]), "{late:?}");
+    let third = with_reason(ungated(claimant(1)), REASON_PLACE_LOST_AGAIN);
+    assert!(!may_try_again(&third));
+}
+
+#[test]
+fn a_guardian_that_can_t_be_removed_costs_its_ticket_and_not_its_pod() {
+    let late = at(10) + DEADLINE;
+    let refused = |mut case: Case| {
+        case.ticket.status = Some(ticket::not_removed(&case.ticket, "no", at(SOON)));
+        case
+    };
+    for case in [Case::claimed(1).leaving(), refused(Case::claimed(1).nominated())] {
+        let steps = actions(&[case], late);
+        assert!(matches!(steps[..], [(0, Action::Withdraw(REASON_TICKET_LOST, _))]), "{steps:?}");
+    }
+    let held = |mut case: Case| {
+        case.guardian = case.guardian.map(ending);
+        case
+    };
+    for case in [held(Case::claimed(1)), refused(Case::claimed(1))] {
+        assert_eq!(actions(&[case], late), [(0, Action::Lose(STUCK))]);
+    }
+    assert_eq!(actions(&[refused(Case::claimed(1).nominated())], at(SOON)), [(0, Action::RemoveGuardian)]);
+}
+
+#[test]
+fn a_guardian_that_has_ended_holds_no_place_though_a_finalizer_keeps_it() {
+    let mut ended = Case::claimed(1).leaving();
+    ended.guardian.as_mut().unwrap().status.phase = "Succeeded".into();
+    assert_eq!(actions(&[ended], at(SOON)), [(0, Action::Ungate)]);
 }

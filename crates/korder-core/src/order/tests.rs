@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::fixtures::{at, order, ticket};
 
-use TicketPhase::{Claimed, Expired, Pending, Ready, Used};
+use TicketPhase::{Claimed, Expired, Lost, Pending, Ready, Used};
 
 /// The tickets as a cluster would have them after the plan was carried out.
 fn carry_out(order: &mut Order, tickets: &mut Vec<Ticket>) -> Plan {
@@ -52,6 +52,9 @@ fn what_each_policy_makes_again() {
         (RefreshPolicy::Never, Claimed, 0),
         (RefreshPolicy::Never, Used, 0),
         (RefreshPolicy::Never, Expired, 0),
+        (RefreshPolicy::Never, Lost, 1),
+        (RefreshPolicy::OnClaim, Lost, 1),
+        (RefreshPolicy::Always, Lost, 1),
         (RefreshPolicy::OnClaim, Claimed, 0),
         (RefreshPolicy::OnClaim, Used, 1),
         (RefreshPolicy::OnClaim, Expired, 0),
@@ -247,4 +250,23 @@ proptest! {
             RefreshPolicy::Never => prop_assert!(i32::try_from(issued.len()).unwrap() <= most),
         }
     }
+}
+
+#[test]
+fn a_lost_ticket_is_made_up_for_once_also_when_it_is_forgotten() {
+    for policy in [RefreshPolicy::Never, RefreshPolicy::OnClaim, RefreshPolicy::Always] {
+        let mut order = order(2, policy);
+        let mut tickets = vec![ticket(1, Lost), ticket(2, Ready)];
+        assert_eq!(names(&carry_out(&mut order, &mut tickets).create), ["o-3"], "{policy:?}");
+        assert!(has_counted(&order, &tickets[0]), "{policy:?}");
+        tickets.remove(0);
+        assert_eq!(carry_out(&mut order, &mut tickets).create, [], "{policy:?}");
+    }
+}
+
+#[test]
+fn a_lost_ticket_is_not_forgotten_before_its_order_has_counted_it() {
+    let order = order(1, RefreshPolicy::Never);
+    assert!(!has_counted(&order, &ticket(1, Lost)));
+    assert!(has_counted(&order, &ticket(1, Expired)));
 }

@@ -196,3 +196,16 @@ fn a_guardian_that_does_not_start_says_why_once() {
     waiting.status.container_statuses = vec![held_up("ImagePullBackOff")];
     assert_eq!(plan(&seen(&told, Some(&waiting)), at(9)), Plan::default());
 }
+
+#[test]
+fn a_guardian_that_does_not_go_costs_its_ticket() {
+    let pending = ticket(1, Pending);
+    let mut stuck = ending(guardian(&pending));
+    stuck.metadata.finalizers = Some(vec!["example.com/hold".into()]);
+    // It was deleted at 20.
+    assert_eq!(plan(&seen(&pending, Some(&stuck)), at(49)), Plan { step: None, wake: Some(at(50)) });
+    assert_eq!(written(&plan(&seen(&pending, Some(&stuck)), at(50))), (Lost, "Lost".into()));
+    stuck.metadata.deletion_grace_period_seconds = Some(30);
+    let uid = stuck.uid().to_owned();
+    assert_eq!(plan(&seen(&pending, Some(&stuck)), at(21)).step, Some(Step::DeleteGuardian(uid)));
+}

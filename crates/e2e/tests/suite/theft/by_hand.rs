@@ -1,4 +1,4 @@
-//! Hand-overs by bare API calls, without korder: with its protocol, or with the protocol's nomination left out.
+//! Hand-overs by bare API calls, without korder: by its rules, or with one of them broken.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,9 +18,27 @@ use crate::pods::{is_pending, node_of};
 /// A gate that is none of korder's.
 const GATE: &str = "e2e.korder.dev/gate";
 
+/// The value of an annotation of no meaning, by which a pod is touched.
+const TOUCHED: &str = "e2e.korder.dev/touched";
+
+/// How places are handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rules {
+    /// As korder does it.
+    Kept,
+    /// As korder does it, the scheduler being restarted before the guardians go.
+    KeptWithRestart,
+    /// The scheduler is not told whom a place is for.
+    NoNomination,
+    /// Of those that are nominated to a node, one after the other gets its place.
+    Overlapping,
+    /// The scheduler is restarted and not told again.
+    NoTouch,
+}
+
 /// Guardians that are deleted and pods that are ungated when they are gone.
 pub(super) struct ByHand {
-    nominate: bool,
+    rules: Rules,
     handed_over: AtomicUsize,
 }
 
@@ -32,9 +50,8 @@ struct Pair {
 }
 
 impl ByHand {
-    /// Whether the scheduler is told whom each place is for.
-    pub(super) fn new(nominate: bool) -> Self {
-        Self { nominate, handed_over: AtomicUsize::new(0) }
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { rules, handed_over: AtomicUsize::new(0) }
     }
 
     /// The next pairs; in turn on each node.
@@ -68,18 +85,19 @@ impl HandOver for ByHand {
         let claimants = pairs.iter().map(|pair| objects::gated(field.case.pod(&pair.claimant, PLACE), GATE));
         let claimants: Vec<Pod> = claimants.collect();
         try_join_all(claimants.iter().map(|pod| field.case.create(pod))).await?;
-        if self.nominate {
+        if self.rules != Rules::NoNomination {
             try_join_all(pairs.iter().map(|pair| nominate(field, pair))).await?;
         }
-        try_join_all(pairs.iter().map(|pair| field.case.delete::<Pod>(&pair.guardian))).await?;
-        let gone = |log: &Log<Pod>| pairs.iter().all(|pair| log.get(&pair.guardian).is_none()).then_some(());
-        field.case.pods.until("the guardians are gone", gone).await?;
-        try_join_all(pairs.iter().map(|pair| ungate(field, pair))).await?;
-        let decided = |log: &Log<Pod>| {
-            let decided = |pod: &Pod| node_of(pod).is_some() || is_pending(pod);
-            pairs.iter().all(|pair| log.get(&pair.claimant).is_some_and(|pod| decided(pod))).then_some(())
-        };
-        field.case.pods.until("the scheduler has decided about the claimants", decided).await?;
+        if matches!(self.rules, Rules::KeptWithRestart | Rules::NoTouch) {
+            field.case.environment().restart_scheduler().await?;
+        }
+        if self.rules == Rules::KeptWithRestart {
+            try_join_all(pairs.iter().map(|pair| touch(field, pair))).await?;
+        }
+        let batch = if self.rules == Rules::Overlapping { 1 } else { pairs.len() };
+        for batch in pairs.chunks(batch) {
+            free_and_ungate(field, batch).await?;
+        }
         let log = field.case.pods.log();
         let lost = |pair: &Pair| {
             let pod = log.get(&pair.claimant)?;
@@ -88,6 +106,25 @@ impl HandOver for ByHand {
         };
         Ok(pairs.iter().filter_map(lost).collect())
     }
+}
+
+/// Lets pods have their guardians' places, and waits for what the scheduler makes of it.
+async fn free_and_ungate(field: &Field<'_>, pairs: &[Pair]) -> Result<()> {
+    try_join_all(pairs.iter().map(|pair| field.case.delete::<Pod>(&pair.guardian))).await?;
+    let gone = |log: &Log<Pod>| pairs.iter().all(|pair| log.get(&pair.guardian).is_none()).then_some(());
+    field.case.pods.until("the guardians are gone", gone).await?;
+    try_join_all(pairs.iter().map(|pair| ungate(field, pair))).await?;
+    let decided = |log: &Log<Pod>| {
+        let decided = |pod: &Pod| node_of(pod).is_some() || is_pending(pod);
+        pairs.iter().all(|pair| log.get(&pair.claimant).is_some_and(|pod| decided(pod))).then_some(())
+    };
+    field.case.pods.until("the scheduler has decided about the claimants", decided).await
+}
+
+async fn touch(field: &Field<'_>, pair: &Pair) -> Result<()> {
+    let patch = Patch::Merge(json!({"metadata": {"annotations": { TOUCHED: "again" }}}));
+    let touched = field.case.api::<Pod>().patch(&pair.claimant, &PatchParams::default(), &patch).await;
+    touched.map(drop).with_context(|| format!("cannot touch `{}`", pair.claimant))
 }
 
 async fn nominate(field: &Field<'_>, pair: &Pair) -> Result<()> {

@@ -1,5 +1,6 @@
 //! A kube-scheduler.
 
+mod lease;
 mod preemption;
 mod queue;
 mod state;
@@ -30,6 +31,9 @@ use crate::sim::Sim;
 pub struct SchedulerOptions {
     /// Its `schedulerName`, also the actor's name.
     pub name: String,
+    /// The Lease in `kube-system` that it takes before it begins to schedule, by its name. It takes it from any other at
+    /// once, and does not renew it.
+    pub lease: Option<String>,
     /// How long it thinks about one pod.
     pub attempt: Span,
     /// How long a pod waits after its first failed attempt; doubles with each.
@@ -42,6 +46,7 @@ impl Default for SchedulerOptions {
     fn default() -> Self {
         Self {
             name: "default-scheduler".to_owned(),
+            lease: None,
             attempt: Span::millis(1, 3),
             initial_backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(10),
@@ -54,6 +59,8 @@ enum Outcome {
     Bound(Entry, kube::Result<()>),
     /// A status or a deletion; if it failed, the next attempt sends it again.
     Told,
+    /// The Lease is taken, or it must be tried again.
+    Leads(bool),
 }
 
 struct Scheduler {
@@ -69,6 +76,16 @@ struct Scheduler {
     attempts: u64,
     /// It thinks about one pod at a time.
     busy_until: Instant,
+    /// Whether it may schedule.
+    leads: Leadership,
+}
+
+/// Whether a scheduler may schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leadership {
+    Wanted,
+    Asked,
+    Held,
 }
 
 /// Runs a scheduler on a cluster.
@@ -85,6 +102,7 @@ pub(crate) async fn run(sim: Sim, options: SchedulerOptions) -> Infallible {
         requests: Pool::new(),
         attempts: 0,
         busy_until: now,
+        leads: if options.lease.is_some() { Leadership::Wanted } else { Leadership::Held },
         sim,
         client,
         options,
@@ -95,6 +113,7 @@ pub(crate) async fn run(sim: Sim, options: SchedulerOptions) -> Infallible {
 impl Scheduler {
     async fn run(mut self) -> Infallible {
         loop {
+            self.ask_for_lease();
             let next_attempt = self.next_attempt();
             let time = self.started.elapsed();
             tokio::select! {
@@ -115,9 +134,24 @@ impl Scheduler {
         }
     }
 
+    fn is_synced(&self) -> bool {
+        self.pods.is_synced() && self.nodes.is_synced()
+    }
+
+    /// As kube-scheduler does: first it lists what there is, then it stands for election.
+    fn ask_for_lease(&mut self) {
+        let Some(name) = self.options.lease.clone() else { return };
+        if self.leads != Leadership::Wanted || !self.is_synced() {
+            return;
+        }
+        self.leads = Leadership::Asked;
+        let (client, holder) = (self.client.clone(), self.options.name.clone());
+        self.requests.push(async move { Outcome::Leads(lease::take(client, &name, &holder).await.is_ok()) });
+    }
+
     /// When to think about a pod; None if there is none.
     fn next_attempt(&self) -> Option<Instant> {
-        if !(self.pods.is_synced() && self.nodes.is_synced()) {
+        if !self.is_synced() || self.leads != Leadership::Held {
             return None;
         }
         self.state.queue.next_time().map(|time| self.busy_until.max(self.started + time))
@@ -236,9 +270,13 @@ impl Scheduler {
     }
 
     fn take_outcome(&mut self, outcome: Outcome) {
-        if let Outcome::Bound(entry, Err(error)) = outcome {
-            self.state.forget(entry.pod.uid(), self.started.elapsed());
-            self.fail(entry, "SchedulerError", &format!("binding rejected: {error}"), Some(String::new()));
+        match outcome {
+            Outcome::Bound(entry, Err(error)) => {
+                self.state.forget(entry.pod.uid(), self.started.elapsed());
+                self.fail(entry, "SchedulerError", &format!("binding rejected: {error}"), Some(String::new()));
+            }
+            Outcome::Leads(taken) => self.leads = if taken { Leadership::Held } else { Leadership::Wanted },
+            Outcome::Bound(_, Ok(())) | Outcome::Told => {}
         }
     }
 }
