@@ -101,6 +101,10 @@ impl Kind {
                 .with_status()
                 .with_selectable_field("status.phase"),
             Self::core("ConfigMap", "configmaps"),
+            // Storage has no effect on pods that don't use it, and those that do are beyond the simulation.
+            Self::core("PersistentVolumeClaim", "persistentvolumeclaims").with_status(),
+            Self::core("PersistentVolume", "persistentvolumes").cluster_scoped().with_status(),
+            Self::native("storage.k8s.io", "StorageClass", "storageclasses").cluster_scoped(),
             Self::core("Secret", "secrets").with_selectable_field("type"),
             Self::core("ServiceAccount", "serviceaccounts"),
             Self::native("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions")

@@ -7,9 +7,11 @@ use korder_core::ask::Group;
 use korder_core::handover;
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
-use korder_core::pod::{Pod, PodSpec};
+use korder_core::pod::{Pod, PodStatus};
 use korder_core::scheduler::{self, Lease, Scheduler};
+use korder_core::storage::{PersistentVolume, PersistentVolumeClaim, StorageClass};
 use kube::Client;
+use kube::api::ObjectMeta;
 
 /// Index of tickets by their order: namespace and uid, as [`order_value`] writes them.
 pub const BY_ORDER: &str = "order";
@@ -23,9 +25,15 @@ pub const CLAIMED_ON: &str = "claimed-on";
 pub const BY_CLAIMANT: &str = "claimant";
 /// Index of the pods that wait for a ticket, most of them behind korder's gate; its one value is the empty string.
 pub const WAITING: &str = "waiting";
-
 /// Index of the pods of a group, by [`Group::key`].
 pub const BY_GROUP: &str = "group";
+
+/// Index of the pods that the scheduler looks for a place for; its one value is the empty string.
+pub const PENDING: &str = "pending";
+/// Index of the pods that keep others away; its one value is the empty string.
+pub const JEALOUS: &str = "jealous";
+/// Index of the pods with host ports; its one value is the empty string.
+pub const WITH_PORTS: &str = "with-ports";
 
 /// The caches, one of each kind, shared by the controllers.
 #[derive(Clone, Debug)]
@@ -34,7 +42,7 @@ pub struct Caches {
     pub orders: Cache<Order>,
     /// Tickets.
     pub tickets: Cache<Ticket>,
-    /// Guardians, and pods that ask for a ticket; no others.
+    /// Guardians, pods that ask for a ticket, and all others that have not ended, without what nobody asks of these.
     pub pods: Cache<Pod>,
     /// Nodes.
     pub nodes: Cache<Node>,
@@ -44,6 +52,12 @@ pub struct Caches {
     pub namespaces: Cache<Namespace>,
     /// Leases of schedulers, and whatever else is in their namespace.
     pub leases: Cache<Lease>,
+    /// Claims of storage.
+    pub storage_claims: Cache<PersistentVolumeClaim>,
+    /// Volumes.
+    pub volumes: Cache<PersistentVolume>,
+    /// Classes of storage.
+    pub storage_classes: Cache<StorageClass>,
 }
 
 impl Caches {
@@ -60,13 +74,22 @@ impl Caches {
             .index(CLAIMED_ON, |ticket: &Ticket| nodes_of(ticket, &[TicketPhase::Claimed]))
             .index(BY_CLAIMANT, |ticket: &Ticket| ticket.claim().map(|claim| claim.uid.clone()).into_iter().collect());
         let pods = Cache::builder(&Resources::<Pod>::all(client.clone()))
-            .keep(|pod: &Pod| pod.is_guardian() || pod.is_claimant())
+            .keep(|pod: &Pod| pod.is_guardian() || pod.is_claimant() || !pod.has_ended())
             .map(slim)
-            .index(WAITING, |pod: &Pod| if pod.is_claimant() && waits(pod) { vec![String::new()] } else { vec![] })
-            .index(BY_GROUP, |pod: &Pod| Group::of(pod).map(|group| group.key()).into_iter().collect());
-        let nodes = Cache::builder(&Resources::<Node>::all(client.clone()));
+            .index(WAITING, |pod: &Pod| marked(pod.is_claimant() && waits(pod)))
+            .index(BY_GROUP, |pod: &Pod| Group::of(pod).map(|group| group.key()).into_iter().collect())
+            .index(PENDING, |pod: &Pod| marked(pod.is_pending()))
+            .index(JEALOUS, |pod: &Pod| marked(!pod.spec.anti_affinity.is_empty()))
+            .index(WITH_PORTS, |pod: &Pod| marked(!pod.spec.host_ports.is_empty()));
+        let nodes = Cache::builder(&Resources::<Node>::all(client.clone())).map(|mut node: Node| {
+            node.metadata.annotations = None;
+            node
+        });
         let classes = Cache::builder(&Resources::<PriorityClass>::all(client.clone()));
         let namespaces = Cache::builder(&Resources::<Namespace>::all(client.clone()));
+        let storage_claims = Cache::builder(&Resources::<PersistentVolumeClaim>::all(client.clone()));
+        let volumes = Cache::builder(&Resources::<PersistentVolume>::all(client.clone()));
+        let storage_classes = Cache::builder(&Resources::<StorageClass>::all(client.clone()));
         let leases = Resources::<Lease>::namespaced(client.clone(), scheduler::LEASE_NAMESPACE);
         Self {
             orders: orders.recorder(recorder).build(),
@@ -76,25 +99,48 @@ impl Caches {
             classes: classes.recorder(recorder).build(),
             namespaces: namespaces.recorder(recorder).build(),
             leases: Cache::builder(&leases).recorder(recorder).build(),
+            storage_claims: storage_claims.recorder(recorder).build(),
+            volumes: volumes.recorder(recorder).build(),
+            storage_classes: storage_classes.recorder(recorder).build(),
         }
     }
 
     /// Whether all have been filled, so that the controllers work.
     pub fn are_ready(&self) -> bool {
-        let Self { orders, tickets, pods, nodes, classes, namespaces, leases } = self;
-        orders.is_ready()
-            && tickets.is_ready()
-            && pods.is_ready()
-            && nodes.is_ready()
-            && classes.is_ready()
-            && namespaces.is_ready()
-            && leases.is_ready()
+        let Self {
+            orders,
+            tickets,
+            pods,
+            nodes,
+            classes,
+            namespaces,
+            leases,
+            storage_claims,
+            volumes,
+            storage_classes,
+        } = self;
+        let own = orders.is_ready() && tickets.is_ready();
+        let cluster = pods.is_ready() && nodes.is_ready() && classes.is_ready() && namespaces.is_ready();
+        let storage = storage_claims.is_ready() && volumes.is_ready() && storage_classes.is_ready();
+        own && cluster && storage && leases.is_ready()
     }
 
     /// Adds the filling of the caches to what an operator runs.
     pub fn run_by(&self, operator: Operator) -> Operator {
-        let Self { orders, tickets, pods, nodes, classes, namespaces, leases } = self;
-        operator.cache(orders).cache(tickets).cache(pods).cache(nodes).cache(classes).cache(namespaces).cache(leases)
+        let Self {
+            orders,
+            tickets,
+            pods,
+            nodes,
+            classes,
+            namespaces,
+            leases,
+            storage_claims,
+            volumes,
+            storage_classes,
+        } = self;
+        let operator = operator.cache(orders).cache(tickets).cache(pods).cache(nodes).cache(classes).cache(namespaces);
+        operator.cache(storage_claims).cache(volumes).cache(storage_classes).cache(leases)
     }
 
     /// The Lease of the scheduler that a pod names.
@@ -119,11 +165,22 @@ fn nodes_of(ticket: &Ticket, phases: &[TicketPhase]) -> Vec<String> {
     status.and_then(|status| status.node_name.clone()).into_iter().collect()
 }
 
-/// Drops what only matters while a pod waits for a ticket: most pods of a cluster do not.
+/// What an index of one value says of an object.
+fn marked(is: bool) -> Vec<String> {
+    if is { vec![String::new()] } else { vec![] }
+}
+
+/// Drops what nobody asks of the pod: most pods of a cluster are not korder's and have their place.
 fn slim(mut pod: Pod) -> Pod {
-    if !waits(&pod) {
-        let PodSpec { node_name, priority, scheduler_name, .. } = pod.spec;
-        pod.spec = PodSpec { node_name, priority, scheduler_name, ..PodSpec::default() };
+    if pod.spec.node_name.is_some() {
+        pod.spec.constraints = None;
+    }
+    if !pod.is_guardian() && !pod.is_claimant() {
+        let ObjectMeta { name, namespace, uid, resource_version, labels, deletion_timestamp, .. } = pod.metadata;
+        pod.metadata =
+            ObjectMeta { name, namespace, uid, resource_version, labels, deletion_timestamp, ..ObjectMeta::default() };
+        let PodStatus { phase, nominated_node_name, .. } = pod.status;
+        pod.status = PodStatus { phase, nominated_node_name, ..PodStatus::default() };
     }
     pod
 }

@@ -7,7 +7,8 @@ use korder_api::ticket::{ClaimRef, Resources};
 use korder_api::{Order, OrderSpec, Ticket, TicketPhase, TicketSpec, TicketStatus, names};
 
 use crate::node::Node;
-use crate::pod::{Container, Named, Pod, PodCondition, PodSpec, PodStatus, Requests};
+use crate::pod::{Named, Pod, PodCondition, PodSpec, PodStatus};
+use crate::resources::Amounts;
 
 /// A moment, `secs` after the tests begin.
 pub(crate) fn at(secs: i64) -> Timestamp {
@@ -101,7 +102,6 @@ pub(crate) fn guardian(ticket: &Ticket) -> Pod {
 /// Pod `p-NUMBER` that asks for a ticket of order `o`, with one core, behind the gate.
 pub(crate) fn claimant(number: i64) -> Pod {
     let name = format!("p-{number}");
-    let requests = Requests { requests: [("cpu".to_owned(), "1".parse().unwrap())].into() };
     Pod {
         metadata: ObjectMeta {
             annotations: Some([(names::ANNOTATION_ORDER.into(), "o".into())].into()),
@@ -110,7 +110,7 @@ pub(crate) fn claimant(number: i64) -> Pod {
         spec: PodSpec {
             priority: Some(0),
             scheduling_gates: vec![Named { name: names::GATE.into() }],
-            containers: vec![Container { resources: requests, ..Container::default() }],
+            requests: Amounts::of(&[("cpu".to_owned(), "1".parse().unwrap())].into()),
             ..PodSpec::default()
         },
         status: PodStatus { phase: "Pending".into(), ..PodStatus::default() },

@@ -20,4 +20,6 @@ pub mod ordinals;
 pub mod pod;
 pub mod resources;
 pub mod scheduler;
+pub mod selector;
+pub mod storage;
 pub mod ticket;

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use korder_api::{Ticket, names};
 
 use crate::ask::{Ask, Group, OnTimeout, Wanted};
-use crate::fit::Needs;
+use crate::fit::{Needs, World};
 use crate::pod::Pod;
 
 mod seats;
@@ -74,7 +74,6 @@ impl Wait {
 struct Applicant<'a> {
     pod: &'a Pod,
     ask: Ask<'a>,
-    needs: Needs<'a>,
 }
 
 /// What a pod in line gets, before it is known whether it waits for what it does not get.
@@ -93,11 +92,12 @@ enum Answer<'a> {
 pub fn assign<'a>(
     mut shelf: Shelf<'a>,
     mut pods: Vec<&'a Pod>,
+    world: &mut World<'a>,
     seated: impl Fn(Group<'a>) -> usize,
     now: Timestamp,
 ) -> Vec<(&'a Pod, Verdict<'a>)> {
     pods.sort_by_key(|pod| place_in_line(pod));
-    let line: Vec<Result<Applicant<'a>, Wait>> = pods.iter().map(|pod| applicant(pod, now)).collect();
+    let line: Vec<Result<Applicant<'a>, Wait>> = pods.iter().map(|pod| applicant(pod, world, now)).collect();
     let groups = Groups::of(&line, seated);
     let mut answers: Vec<Option<Answer<'a>>> = Vec::new();
     answers.resize_with(line.len(), || None);
@@ -110,7 +110,7 @@ pub fn assign<'a>(
             }
         };
         let Some(group) = applicant.ask.group else {
-            answers[index] = Some(shelf.take(applicant).map_or_else(Answer::InLine, |spot| shelf.ticket(spot)));
+            answers[index] = Some(shelf.take(applicant, world).map_or_else(Answer::InLine, |spot| shelf.ticket(spot)));
             continue;
         };
         match groups.turn(group, index) {
@@ -118,7 +118,7 @@ pub fn assign<'a>(
             Turn::Incomplete(wait) => answers[index] = Some(Answer::Held(wait)),
             Turn::Now(members) => {
                 let applicants: Vec<_> = members.iter().filter_map(|&member| line[member].as_ref().ok()).collect();
-                match seats::seat_all(&mut shelf, &applicants) {
+                match seats::seat_all(&mut shelf, world, &applicants) {
                     Ok(spots) => {
                         for (&member, spot) in members.iter().zip(spots) {
                             answers[member] = Some(shelf.ticket(spot));
@@ -166,7 +166,7 @@ fn verdicts<'a>(
 }
 
 /// The pod as an applicant, or why it can't be given a ticket whichever there is.
-fn applicant(pod: &Pod, now: Timestamp) -> Result<Applicant<'_>, Wait> {
+fn applicant<'a>(pod: &'a Pod, world: &World<'_>, now: Timestamp) -> Result<Applicant<'a>, Wait> {
     let ask = Ask::of(pod).map_err(|error| Wait::new("InvalidAnnotation", error.to_string()))?;
     if let Some(gate) = pod.spec.scheduling_gates.iter().find(|gate| gate.name != names::GATE) {
         let message = format!("the scheduling gate `{}` holds the pod back too", gate.name);
@@ -177,10 +177,9 @@ fn applicant(pod: &Pod, now: Timestamp) -> Result<Applicant<'_>, Wait> {
         let told = pod.condition(names::CONDITION_TICKET_BOUND).map(|told| told.message.clone());
         return Err(Wait::new(REASON_PLACE_LOST, told.unwrap_or_default()));
     }
-    let needs = Needs::of(pod);
-    match needs.not_supported_yet() {
+    match Needs::of(pod, world).misfit_anywhere() {
         Some(misfit) => Err(Wait::new(misfit.reason(), misfit.to_string())),
-        None => Ok(Applicant { pod, ask, needs }),
+        None => Ok(Applicant { pod, ask }),
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
+use crate::selector::Labels;
+
 /// A namespace as korder sees it.
 #[derive(kube::Resource, Clone, Debug, Default, PartialEq, Deserialize)]
 #[resource(inherit = k8s_openapi::api::core::v1::Namespace)]
@@ -20,8 +22,8 @@ impl Namespace {
     }
 
     /// The namespace's labels; the API server adds its name to them.
-    pub fn labels(&self) -> &BTreeMap<String, String> {
-        static NONE: BTreeMap<String, String> = BTreeMap::new();
+    pub fn labels(&self) -> &Labels {
+        static NONE: Labels = BTreeMap::new();
         self.metadata.labels.as_ref().unwrap_or(&NONE)
     }
 }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Taint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+
+use crate::resources::Amounts;
+use crate::selector::Labels;
 
 /// A node as korder sees it.
-#[derive(kube::Resource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(kube::Resource, Clone, Debug, Default, PartialEq, Deserialize)]
 #[resource(inherit = k8s_openapi::api::core::v1::Node)]
 pub struct Node {
     /// Name, version, labels.
@@ -15,14 +18,27 @@ pub struct Node {
     /// What keeps pods away.
     #[serde(default)]
     pub spec: NodeSpec,
+    /// What it has.
+    #[serde(default)]
+    pub status: NodeStatus,
 }
 
 /// What keeps pods away from a node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct NodeSpec {
     /// Taints; cordoning adds one.
     pub taints: Vec<Taint>,
+    /// Whether it is cordoned; the taint comes a moment later.
+    pub unschedulable: bool,
+}
+
+/// What a node has.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// What pods may request of it, all together.
+    pub allocatable: Amounts,
 }
 
 impl Node {
@@ -32,8 +48,8 @@ impl Node {
     }
 
     /// The node's labels.
-    pub fn labels(&self) -> &BTreeMap<String, String> {
-        static NONE: BTreeMap<String, String> = BTreeMap::new();
+    pub fn labels(&self) -> &Labels {
+        static NONE: Labels = BTreeMap::new();
         self.metadata.labels.as_ref().unwrap_or(&NONE)
     }
 }

@@ -1,18 +1,24 @@
 //! The part of a pod that korder's rules look at.
 //!
-//! A cache holds tens of thousands of these, so it names only what decides something; the rest of the pod is not even
-//! decoded. It is never written back: pods are changed by patches.
+//! A cache holds every pod of the cluster, so this names only what decides something, worked out once; the rest is not
+//! kept. It is never written back: pods are changed by patches.
+
+mod manifest;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use korder_api::{Quantity, names};
-use serde::{Deserialize, Serialize};
+use korder_api::names;
+use serde::Deserialize;
+
+pub(crate) use manifest::PodSpec as Manifest;
+
+use crate::resources::Amounts;
+use crate::selector::{Labels, NodeSelector, Selector};
 
 /// A pod as korder sees it.
-#[derive(kube::Resource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(kube::Resource, Clone, Debug, Default, PartialEq, Deserialize)]
 #[resource(inherit = k8s_openapi::api::core::v1::Pod)]
 pub struct Pod {
     /// Name, uid, version, labels, annotations.
@@ -25,12 +31,11 @@ pub struct Pod {
     pub status: PodStatus,
 }
 
-/// What a pod asks for, as far as it decides where the pod fits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// What a pod asks for, as far as it decides where the pod fits, or what fits beside it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(from = "manifest::PodSpec")]
 pub struct PodSpec {
     /// The node that the pod is bound to.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub node_name: Option<String>,
     /// Gates that hold the pod back from the scheduler.
     pub scheduling_gates: Vec<Named>,
@@ -38,116 +43,117 @@ pub struct PodSpec {
     pub scheduler_name: Option<String>,
     /// Priority, filled in by admission.
     pub priority: Option<i32>,
-    /// Ordinary containers.
-    pub containers: Vec<Container>,
-    /// Init containers, side cars among them.
-    pub init_containers: Vec<Container>,
-    /// Requests of the whole pod, which go before those of its containers.
-    pub resources: Option<Requests>,
-    /// What the runtime itself takes.
-    pub overhead: BTreeMap<String, Quantity>,
+    /// What it requests, all of it together.
+    pub requests: Amounts,
+    /// Ports of the node that it takes.
+    pub host_ports: Vec<HostPort>,
+    /// The storage that it uses.
+    pub claims: Vec<StorageClaim>,
+    /// Pods that it must not be near to, and that must not come near to it.
+    pub anti_affinity: Vec<PodTerm>,
+    /// What else decides its place; nothing where there is nothing, and of no use once it has a place.
+    pub constraints: Option<Box<Constraints>>,
+}
+
+/// What decides a pod's place and matters to nobody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Constraints {
     /// Labels that the node must have.
-    pub node_selector: BTreeMap<String, String>,
-    /// Taints that the pod bears.
+    pub node_selector: Labels,
+    /// Nodes that it must be on one of.
+    pub node_affinity: Option<NodeSelector>,
+    /// Taints that it bears.
     pub tolerations: Vec<Toleration>,
-    /// Rules of nearness.
-    pub affinity: Option<Affinity>,
-    /// Rules of spreading.
-    pub topology_spread_constraints: Vec<Spread>,
-    /// Volumes, by what decides a place.
-    pub volumes: Vec<Volume>,
-    /// Devices.
-    pub resource_claims: Vec<Named>,
+    /// Pods that it must be near to.
+    pub affinity: Vec<PodTerm>,
+    /// Rules of spreading that must hold.
+    pub spread: Vec<Spread>,
+    /// Whether it claims devices.
+    pub has_resource_claims: bool,
+    /// Whether it names a disk itself, of which two pods must not have the same.
+    pub has_inline_disk: bool,
 }
 
 /// Something of which only the name matters.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Named {
     /// Its name.
     pub name: String,
 }
 
-/// A container, as far as it decides where the pod fits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Container {
-    /// What it requests.
-    pub resources: Requests,
-    /// Its ports.
-    pub ports: Vec<Port>,
-    /// `Always` makes an init container a side car.
-    pub restart_policy: Option<String>,
+/// A port of the node that a pod takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// Its number.
+    pub port: u16,
+    /// The address; none for all of the node's.
+    pub ip: Option<String>,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
 }
 
-/// Requests of a container or a pod.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Requests {
-    /// Amounts by resource; the API server has filled in those that only have a limit.
-    pub requests: BTreeMap<String, Quantity>,
+impl HostPort {
+    /// The address that stands for all.
+    const ALL: &str = "0.0.0.0";
 }
 
-/// A port of a container.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Port {
-    /// A port of the node that it takes.
-    pub host_port: Option<i32>,
+/// A `PersistentVolumeClaim` that a pod uses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StorageClaim {
+    /// By its name.
+    Named(String),
+    /// Made for the pod, from the volume of this name.
+    Ephemeral(String),
 }
 
-/// Rules of nearness, each present or not.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Affinity {
-    /// To nodes.
-    pub node_affinity: Option<NodeAffinity>,
-    /// To other pods.
-    pub pod_affinity: Option<RequiredRules>,
-    /// Away from other pods.
-    pub pod_anti_affinity: Option<RequiredRules>,
+/// Pods, and how far around them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PodTerm {
+    /// Nodes with the same value of this label are one place.
+    pub topology_key: String,
+    /// Which pods; none are meant without it.
+    pub selector: Option<Selector>,
+    /// In these namespaces; without any, and without a selector, the pod's own.
+    pub namespaces: Vec<String>,
+    /// And in those with such labels.
+    pub namespace_selector: Option<Selector>,
 }
 
-/// Affinity to nodes; only what is required decides.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct NodeAffinity {
-    /// What must hold.
-    pub required_during_scheduling_ignored_during_execution: Option<Present>,
+/// A taint that a pod bears; what is not given is all the same to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Toleration {
+    /// The taint's key.
+    pub key: Option<String>,
+    /// `Equal` where not given.
+    pub operator: Option<String>,
+    /// What the taint's value is compared with.
+    pub value: String,
+    /// The taint's effect.
+    pub effect: Option<String>,
 }
 
-/// Rules of which only those that must hold count, and only whether there are any.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RequiredRules {
-    /// What must hold.
-    pub required_during_scheduling_ignored_during_execution: Vec<Present>,
-}
-
-/// Something of which only its being there matters.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Present {}
-
-/// A rule of spreading.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// A rule of spreading that must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Spread {
-    /// `DoNotSchedule` makes it a must.
-    pub when_unsatisfiable: String,
-}
-
-/// A volume, as far as it decides where the pod fits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Volume {
-    /// A claim of storage.
-    pub persistent_volume_claim: Option<Present>,
-    /// A claim of storage made with the pod.
-    pub ephemeral: Option<Present>,
+    /// Nodes with the same value of this label are one domain.
+    pub topology_key: String,
+    /// How many more pods one domain may have than another.
+    pub max_skew: i64,
+    /// With fewer domains than these, there is one without pods.
+    pub min_domains: i64,
+    /// Which pods are counted; none without it.
+    pub selector: Option<Selector>,
+    /// And of those only the ones with the pod's own values of these labels.
+    pub match_label_keys: Vec<String>,
+    /// Whether only nodes count that the pod's selector and affinity allow.
+    pub honors_node_affinity: bool,
+    /// Whether only nodes count whose taints the pod bears.
+    pub honors_taints: bool,
 }
 
 /// What became of a pod.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
@@ -161,7 +167,7 @@ pub struct PodStatus {
 }
 
 /// What became of a container.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ContainerStatus {
     /// Its state now.
@@ -169,7 +175,7 @@ pub struct ContainerStatus {
 }
 
 /// The state of a container, as far as it does not run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ContainerState {
     /// It waits.
@@ -177,7 +183,7 @@ pub struct ContainerState {
 }
 
 /// Why a container waits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Waiting {
     /// In one word, such as `ImagePullBackOff`.
@@ -185,7 +191,7 @@ pub struct Waiting {
 }
 
 /// A condition of a pod.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodCondition {
     /// Its type.
@@ -229,6 +235,34 @@ impl Pod {
         self.metadata.labels.as_ref()?.get(key).map(String::as_str)
     }
 
+    /// Its labels.
+    pub fn labels(&self) -> &Labels {
+        static NONE: Labels = BTreeMap::new();
+        self.metadata.labels.as_ref().unwrap_or(&NONE)
+    }
+
+    /// What else decides its place.
+    pub fn constraints(&self) -> &Constraints {
+        static NONE: Constraints = Constraints {
+            node_selector: BTreeMap::new(),
+            node_affinity: None,
+            tolerations: Vec::new(),
+            affinity: Vec::new(),
+            spread: Vec::new(),
+            has_resource_claims: false,
+            has_inline_disk: false,
+        };
+        self.spec.constraints.as_deref().unwrap_or(&NONE)
+    }
+
+    /// The name of a `PersistentVolumeClaim` that it uses.
+    pub fn claim_name(&self, claim: &StorageClaim) -> String {
+        match claim {
+            StorageClaim::Named(name) => name.clone(),
+            StorageClaim::Ephemeral(volume) => format!("{}-{volume}", self.name()),
+        }
+    }
+
     /// Whether it holds a ticket's place.
     pub fn is_guardian(&self) -> bool {
         self.label(names::LABEL_ROLE) == Some(names::ROLE_GUARDIAN)
@@ -243,6 +277,11 @@ impl Pod {
     /// Whether korder's gate holds it back.
     pub fn is_gated(&self) -> bool {
         self.spec.scheduling_gates.iter().any(|gate| gate.name == names::GATE)
+    }
+
+    /// Whether the scheduler looks for a place for it.
+    pub fn is_pending(&self) -> bool {
+        self.spec.node_name.is_none() && self.spec.scheduling_gates.is_empty() && !self.is_ending()
     }
 
     /// Whether it is going or has ended: it will not use a place any more.

@@ -63,6 +63,8 @@ fn controller_rules() -> Value {
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
         { "apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"] },
         { "apiGroups": [""], "resources": ["nodes", "namespaces"], "verbs": ["get", "list", "watch"] },
+        { "apiGroups": [""], "resources": ["persistentvolumeclaims", "persistentvolumes"], "verbs": ["list", "watch"] },
+        { "apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["list", "watch"] },
         { "apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"],
           "verbs": ["get", "list", "watch", "create"] },
         // Looked at once, at the start: without its kinds the controller can only wait.

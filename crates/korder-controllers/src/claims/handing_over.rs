@@ -136,7 +136,10 @@ async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Res
         }
         (Action::Ungate, Some(pod), _) => ungate(claims, seen, pod).await,
         (Action::Use, ..) => write_status(claims, cx, seen, ticket::in_use(&seen.ticket, cx.now())).await,
-        (Action::Withdraw(reason, why), Some(pod), _) => withdraw(claims, cx, pod, reason, why).await,
+        (Action::Withdraw(reason, why), Some(pod), _) => {
+            claims.remember_refusal(pod, handover::node_of(&seen.ticket).unwrap_or_default(), cx.now());
+            withdraw(claims, cx, pod, reason, why).await
+        }
         (Action::Lose(why), ..) => write_status(claims, cx, seen, ticket::lost(&seen.ticket, why, cx.now())).await,
         (Action::GiveBack(why), ..) => {
             let status = ticket::given_back(&seen.ticket, seen.guardian.as_deref(), why, cx.now());

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kooper::{Context, Failure, Key, Outcome};
 use korder_api::{Order, Ticket, TicketPhase, names};
 use korder_core::ask::Ask;
+use korder_core::fit::{Surroundings, World};
 use korder_core::matching::{Candidate, Shelf, Verdict, Wait, assign, rests_until};
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
@@ -14,7 +15,7 @@ use korder_core::pod::Pod;
 use korder_core::ticket;
 use serde_json::json;
 
-use super::{Claims, groups, key};
+use super::{Claims, groups, key, surroundings};
 use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches, WAITING};
 use crate::tickets::guardian_key;
 use crate::write::{self, Part};
@@ -32,13 +33,18 @@ pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failu
     if let Some(outcome) = write::pace(&[settled]) {
         return Ok(outcome);
     }
-    let seen = observe(&claims.caches);
+    claims.hoped.for_all();
+    let refusals = claims.refusals().clone();
+    let seen = observe(&claims.caches, !refusals.is_empty());
     let candidates = seen.shelf.iter().filter_map(|(ticket, guardian, node)| Candidate::new(ticket, guardian, node));
     let orders = seen.orders.iter().map(AsRef::as_ref);
     let shelf = Shelf::new(orders, seen.namespaces.iter().map(AsRef::as_ref), candidates);
     let waiting = seen.waiting.iter().map(AsRef::as_ref).collect();
-    let verdicts = assign(shelf, waiting, |group| groups::seated(&claims.caches, group), cx.now());
-    let wake = verdicts.iter().filter_map(|(pod, verdict)| wake(pod, verdict, cx.now())).min();
+    let mut world = World::new(&seen.surroundings).with_refusals(&refusals, cx.now());
+    let verdicts = assign(shelf, waiting, &mut world, |group| groups::seated(&claims.caches, group), cx.now());
+    let hopes = world.hopes();
+    claims.hoped.only_for(hopes);
+    let wake = verdicts.iter().filter_map(|(pod, verdict)| wake(pod, verdict, cx.now())).chain(hopes.later).min();
     let mut acts = Vec::with_capacity(verdicts.len());
     for (pod, verdict) in &verdicts {
         acts.push(act(claims, cx, pod, verdict));
@@ -66,13 +72,15 @@ struct Seen {
     namespaces: Vec<Arc<Namespace>>,
     waiting: Vec<Arc<Pod>>,
     shelf: Vec<(Arc<Ticket>, Arc<Pod>, Arc<Node>)>,
+    surroundings: Surroundings,
 }
 
-fn observe(caches: &Caches) -> Seen {
+fn observe(caches: &Caches, refusals: bool) -> Seen {
     let mut waiting = caches.pods.by_index(WAITING, "");
     waiting.retain(|pod| !pod.is_ending() && !has_claim(caches, pod));
     if waiting.is_empty() {
-        return Seen { orders: vec![], namespaces: vec![], waiting, shelf: vec![] };
+        let surroundings = Surroundings::default();
+        return Seen { orders: vec![], namespaces: vec![], waiting, shelf: vec![], surroundings };
     }
     let ready = caches.tickets.by_index(BY_PHASE, TicketPhase::Ready.as_str());
     let with_place = |ticket: Arc<Ticket>| {
@@ -81,10 +89,11 @@ fn observe(caches: &Caches) -> Seen {
         Some((ticket, guardian, node))
     };
     let shelf = ready.into_iter().filter_map(with_place).collect();
-    Seen { orders: caches.orders.list(), namespaces: caches.namespaces.list(), waiting, shelf }
+    let surroundings = surroundings::observe(caches, &waiting, refusals);
+    Seen { orders: caches.orders.list(), namespaces: caches.namespaces.list(), waiting, shelf, surroundings }
 }
 
-fn has_claim(caches: &Caches, pod: &Pod) -> bool {
+pub(super) fn has_claim(caches: &Caches, pod: &Pod) -> bool {
     caches.tickets.by_index(BY_CLAIMANT, pod.uid()).iter().any(|ticket| ticket.phase() == TicketPhase::Claimed)
 }
 

@@ -8,11 +8,14 @@ mod doubt;
 mod groups;
 mod handing_over;
 mod matching;
+mod surroundings;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconciler};
 use korder_api::{Order, Ticket, TicketPhase};
+use korder_core::fit::Refusals;
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::pod::Pod;
@@ -21,6 +24,7 @@ use kube::Client;
 
 use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches, waits};
 use doubt::Doubts;
+use surroundings::{Hoped, moves};
 
 /// A piece of work.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +37,20 @@ pub enum Work {
 
 /// The controller of claims.
 pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Work, impl Reconciler<Work> + use<>> {
-    let claims = Claims { client: client.clone(), caches: caches.clone(), doubts: Doubts::default() };
+    let hoped = Arc::new(Hoped::default());
+    let claims = Claims {
+        client: client.clone(),
+        caches: caches.clone(),
+        doubts: Doubts::default(),
+        refusals: Mutex::default(),
+        hoped: Arc::clone(&hoped),
+    };
+    let for_pods = {
+        let hoped = Arc::clone(&hoped);
+        move || if hoped.for_pods() { vec![Work::Match] } else { vec![] }
+    };
+    let for_claims = move || if hoped.for_storage() { vec![Work::Match] } else { vec![] };
+    let (for_volumes, for_classes) = (for_claims.clone(), for_claims.clone());
     let (tickets, of_groups) = (caches.tickets.clone(), caches.clone());
     let claimed = tickets.clone();
     ControllerBuilder::new("claims", claims)
@@ -41,8 +58,16 @@ pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Work, i
             change.sides().flat_map(|ticket| of_ticket(&of_groups, ticket)).collect()
         })
         .watches(&caches.pods, move |change: &Change<Pod>| {
-            change.sides().flat_map(|pod| of_pod(pod, |uid| tickets.by_index(BY_CLAIMANT, uid))).collect()
+            let mut work: Vec<Work> =
+                change.sides().flat_map(|pod| of_pod(pod, |uid| tickets.by_index(BY_CLAIMANT, uid))).collect();
+            if moves(change) {
+                work.extend(for_pods());
+            }
+            work
         })
+        .watches(&caches.storage_claims, move |_| for_claims())
+        .watches(&caches.volumes, move |_| for_volumes())
+        .watches(&caches.storage_classes, move |_| for_classes())
         .watches(&caches.orders, |change: &Change<Order>| match (&change.old, &change.new) {
             (Some(old), Some(new)) if old.spec.allowed_namespaces == new.spec.allowed_namespaces => vec![],
             _ => vec![Work::Match],
@@ -52,7 +77,11 @@ pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Work, i
             _ => vec![Work::Match],
         })
         .watches(&caches.nodes, |change: &Change<Node>| match (&change.old, &change.new) {
-            (Some(old), Some(new)) if old.spec == new.spec && old.labels() == new.labels() => vec![],
+            (Some(old), Some(new))
+                if old.spec == new.spec && old.status == new.status && old.labels() == new.labels() =>
+            {
+                vec![]
+            }
             _ => vec![Work::Match],
         })
         .watches(&caches.leases, move |change: &Change<Lease>| {
@@ -101,6 +130,23 @@ struct Claims {
     client: Client,
     caches: Caches,
     doubts: Doubts,
+    refusals: Mutex<Refusals>,
+    hoped: Arc<Hoped>,
+}
+
+impl Claims {
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that the scheduler has refused a pod on a node, if it has.
+    fn remember_refusal(&self, pod: &Pod, node: &str, now: Timestamp) {
+        let Some(node) = self.caches.nodes.get(&Key::cluster(node)) else { return };
+        if pod.is_pending() && pod.unschedulable().is_some() {
+            let pods = self.caches.pods.list();
+            self.refusals().remember(pod, &node, pods.iter().map(AsRef::as_ref), now);
+        }
+    }
 }
 
 impl Reconciler<Work> for Claims {

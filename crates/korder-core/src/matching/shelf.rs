@@ -9,11 +9,11 @@ use kube::core::SelectorExt;
 
 use super::{Answer, Applicant, Wait};
 use crate::admits::Admits;
-use crate::ask::Wanted;
-use crate::fit::Misfit;
+use crate::ask::{Ask, Wanted};
+use crate::fit::{Misfit, Needs, World, alike};
 use crate::namespace::Namespace;
 use crate::node::Node;
-use crate::pod::{Pod, PodSpec};
+use crate::pod::Pod;
 use crate::resources::Amounts;
 use crate::ticket::is_guardian_of;
 
@@ -65,7 +65,7 @@ pub struct Shelf<'a> {
     /// The lots that the pods of a namespace may take from, as far as anybody has asked.
     admitted: BTreeMap<&'a str, Rc<[usize]>>,
     /// What was looked for in vain: what is taken does not come back, so that nobody need look for the like again.
-    in_vain: Vec<(Wanted<'a>, &'a PodSpec, Wait)>,
+    in_vain: Vec<(Wanted<'a>, &'a Pod, Wait)>,
 }
 
 /// Where tickets come from: a namespace, and the uid of an order (none for tickets of nobody's order).
@@ -149,15 +149,27 @@ impl<'a> Shelf<'a> {
         Answer::Take(self.lots[lot].candidates[place].ticket)
     }
 
-    /// Takes the best ticket for a pod.
-    pub(super) fn take(&mut self, applicant: &Applicant<'a>) -> Result<Spot, Wait> {
-        let wanted = applicant.ask.wanted;
-        let spec = &applicant.pod.spec;
-        let told = self.in_vain.iter().find(|(in_vain, like, _)| *in_vain == wanted && **like == *spec);
+    /// Takes the best ticket for a pod, which is on its way to the ticket's node from then on.
+    pub(super) fn take(&mut self, applicant: &Applicant<'a>, world: &mut World<'a>) -> Result<Spot, Wait> {
+        let spot = self.reserve(applicant, world)?;
+        self.place(applicant, spot, world);
+        Ok(spot)
+    }
+
+    /// A pod is on its way to the place of the ticket that lies there.
+    pub(super) fn place(&self, applicant: &Applicant<'a>, Spot(lot, place): Spot, world: &mut World<'a>) {
+        world.place(applicant.pod, self.lots[lot].candidates[place].node);
+    }
+
+    /// Takes the best ticket for a pod that may still change it for another.
+    pub(super) fn reserve(&mut self, applicant: &Applicant<'a>, world: &World<'a>) -> Result<Spot, Wait> {
+        let Applicant { pod, ask: Ask { wanted, .. } } = *applicant;
+        let told = self.in_vain.iter().find(|(in_vain, like, _)| *in_vain == wanted && alike(pod, like));
         if let Some((.., wait)) = told {
             return Err(wait.clone());
         }
-        match self.best(applicant) {
+        let best = self.best(applicant, &Needs::of(pod, world));
+        match best {
             Ok(Spot(lot, place)) => {
                 let found = &mut self.lots[lot];
                 found.taken[place] = true;
@@ -167,7 +179,7 @@ impl<'a> Shelf<'a> {
                 Ok(Spot(lot, place))
             }
             Err(wait) => {
-                self.in_vain.push((wanted, spec, wait.clone()));
+                self.in_vain.push((wanted, pod, wait.clone()));
                 Err(wait)
             }
         }
@@ -189,15 +201,15 @@ impl<'a> Shelf<'a> {
     }
 
     /// Whether a pod could have the ticket that lies there, were it not taken.
-    pub(super) fn suits(&self, applicant: &Applicant<'a>, spot: Spot) -> bool {
+    pub(super) fn suits(&self, applicant: &Applicant<'a>, world: &World<'a>, spot: Spot) -> bool {
         let Lot { reserved, candidates, .. } = &self.lots[spot.0];
         let Candidate { ticket, guardian, node } = candidates[spot.1];
         self.is_wanted(applicant.ask.wanted, spot)
             && has_labels(applicant, ticket)
-            && applicant.needs.misfit(reserved, guardian, node).is_none()
+            && Needs::of(applicant.pod, world).misfit(reserved, guardian, node).is_none()
     }
 
-    fn best(&mut self, applicant: &Applicant<'a>) -> Result<Spot, Wait> {
+    fn best(&mut self, applicant: &Applicant<'a>, needs: &Needs<'_>) -> Result<Spot, Wait> {
         let wanted = applicant.ask.wanted;
         if let Some(order) = wanted.order
             && !self.source_of(order).is_some_and(|source| self.is_admitted(source, wanted.namespace))
@@ -209,12 +221,12 @@ impl<'a> Shelf<'a> {
         if let Some(name) = wanted.ticket {
             let spot = self.by_name.get(&(home(wanted), name)).copied();
             if let Some(spot) = spot.filter(|&spot| self.is_wanted(wanted, spot)) {
-                self.look(applicant, spot.0, spot.1..spot.1 + 1, &mut best, &mut misfit);
+                self.look(applicant, needs, spot.0, spot.1..spot.1 + 1, &mut best, &mut misfit);
             }
         } else {
             for &lot in self.lots_for(wanted).iter() {
                 let Lot { first, candidates, .. } = &self.lots[lot];
-                self.look(applicant, lot, *first..candidates.len(), &mut best, &mut misfit);
+                self.look(applicant, needs, lot, *first..candidates.len(), &mut best, &mut misfit);
             }
         }
         best.map(|choice| choice.spot).ok_or_else(|| no_ticket(wanted, misfit))
@@ -252,6 +264,7 @@ impl<'a> Shelf<'a> {
     fn look(
         &self,
         applicant: &Applicant<'a>,
+        needs: &Needs<'_>,
         lot: usize,
         places: std::ops::Range<usize>,
         best: &mut Option<Choice<'a>>,
@@ -263,7 +276,7 @@ impl<'a> Shelf<'a> {
             if taken[place] || !has_labels(applicant, candidate.ticket) {
                 continue;
             }
-            if let Some(why) = applicant.needs.misfit(reserved, candidate.guardian, candidate.node) {
+            if let Some(why) = needs.misfit(reserved, candidate.guardian, candidate.node) {
                 let all_alike = matches!(why, Misfit::Resources(_));
                 misfit.get_or_insert((candidate.ticket, why));
                 if all_alike {
@@ -272,7 +285,7 @@ impl<'a> Shelf<'a> {
                 continue;
             }
             let choice = Choice {
-                waste: applicant.needs.waste(reserved),
+                waste: needs.waste(reserved),
                 expires: candidate.expiration(),
                 key: candidate.key(),
                 spot: Spot(lot, place),

@@ -43,13 +43,13 @@ impl OnShelf {
             Verdict::GoOn(wait) => format!("goes on: {}", wait.reason),
             Verdict::Fail(wait) => format!("fails: {}", wait.reason),
         };
-        let verdicts = assign(self.shelf(), pods.iter().collect(), seated, at(100));
+        let verdicts = assign(self.shelf(), pods.iter().collect(), &mut World::default(), seated, at(100));
         verdicts.into_iter().map(|(pod, verdict)| (pod.name().to_owned(), text(verdict))).collect()
     }
 
     /// What the pods that wait are told, in the order of the line.
     fn told(&self, pods: &[Pod]) -> Vec<String> {
-        let verdicts = assign(self.shelf(), pods.iter().collect(), |_| 0, at(100)).into_iter();
+        let verdicts = assign(self.shelf(), pods.iter().collect(), &mut World::default(), |_| 0, at(100)).into_iter();
         let told = |(_, verdict)| if let Verdict::Wait(wait) = verdict { Some(wait.message) } else { None };
         verdicts.filter_map(told).collect()
     }
@@ -127,7 +127,10 @@ fn why_a_pod_waits() {
         }),
         "OrderNotFound"
     );
-    assert_eq!(reason(|pod| pod.spec.resource_claims.push(crate::pod::Named::default())), "NotSupportedYet");
+    assert_eq!(
+        reason(|pod| pod.spec.constraints.get_or_insert_default().has_resource_claims = true),
+        "NotSupportedYet"
+    );
     assert_eq!(reason(|pod| pod.spec.priority = Some(-1)), "NoTicketFits");
     assert_eq!(reason(|pod| pod.spec.scheduler_name = Some("other".into())), "NoTicketFits");
     assert_eq!(reason(|pod| pod.metadata.namespace = Some("other".into())), "OrderNotFound");
@@ -354,4 +357,24 @@ fn a_group_finds_the_way_to_seat_all_of_it() {
     assert_eq!(tickets.assign(&[member(1, "2"), picky.clone()]), [pair("p-1", "o-2"), pair("p-2", "o-1")]);
     let another = asking(claimant(1), &[("ticket", "o-1"), ("group", "g"), ("group-size", "2")]);
     assert_eq!(tickets.assign(&[another, picky]), [pair("p-1", "NoTicketReady"), pair("p-2", "NoTicketReady")]);
+}
+
+#[test]
+fn what_is_given_in_one_pass_stands_in_the_way_of_what_comes_after() {
+    let tickets = OnShelf::of([ready(1), ready(2), ready(3)]);
+    let with_port = |number| {
+        let mut pod = claimant(number);
+        pod.spec.host_ports.push(crate::pod::HostPort { port: 80, ip: None, protocol: "TCP".into() });
+        pod
+    };
+    assert_eq!(
+        tickets.assign(&[with_port(1), with_port(2), claimant(3)]),
+        [pair("p-1", "o-1"), pair("p-2", "NoTicketFits"), pair("p-3", "o-2")]
+    );
+    // Nothing is left of a group that could not be seated.
+    let member = |number| asking(with_port(number), &[("group", "ring"), ("group-size", "2")]);
+    assert_eq!(
+        tickets.assign(&[member(1), member(2), with_port(3)]),
+        [pair("p-1", "NoTicketFits"), pair("p-2", "NoTicketFits"), pair("p-3", "o-1")]
+    );
 }
