@@ -19,6 +19,7 @@ mod pods;
 mod power_cut;
 mod programs;
 mod refused;
+mod scheduler_agrees;
 mod suite;
 mod theft;
 mod until;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     nodes::tests(&mut suite);
     limits::tests(&mut suite);
     theft::tests(&mut suite);
+    scheduler_agrees::tests(&mut suite);
     account::tests(&mut suite);
     asks::tests(&mut suite);
     claims::tests(&mut suite);
