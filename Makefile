@@ -17,6 +17,7 @@ help: ## Show this help
 
 build: ## Build the programs
 	$(CARGO) build -p korder
+	@ln -sf korder target/debug/kubectl-korder  # `kubectl korder` finds it by this name on the PATH
 
 test: build ## Run every test but those that take over two minutes
 	$(CARGO) test --workspace --exclude e2e

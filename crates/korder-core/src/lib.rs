@@ -23,3 +23,4 @@ pub mod scheduler;
 pub mod selector;
 pub mod storage;
 pub mod ticket;
+pub mod why;

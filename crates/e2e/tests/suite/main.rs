@@ -23,6 +23,7 @@ mod scheduler_agrees;
 mod suite;
 mod theft;
 mod until;
+mod why;
 
 use std::process::ExitCode;
 
@@ -55,5 +56,6 @@ fn main() -> ExitCode {
     orders::tests(&mut suite);
     programs::tests(&mut suite);
     refused::tests(&mut suite);
+    why::tests(&mut suite);
     suite.run(&arguments)
 }

@@ -11,6 +11,7 @@ mod uninstall;
 mod up;
 mod version;
 mod webhook;
+mod why;
 
 use clap::Subcommand;
 use cli::Printer;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Controller(controller::Arguments),
     /// Run the admission webhook, as the Deployment `korder-webhook` does
     Webhook(webhook::Arguments),
+    /// Tell why a pod has no ticket, or who could have a ticket; also as `kubectl korder why`
+    Why(why::Arguments),
     /// Print the resource quotas of a namespace such that they don't count guardians
     ResourceQuota(resource_quota::Arguments),
     /// Show what `korder up` has running
@@ -53,6 +56,7 @@ impl Command {
             Self::Crds => crds::run(printer),
             Self::Controller(arguments) => controller::run(arguments).await,
             Self::Webhook(arguments) => webhook::run(arguments).await,
+            Self::Why(arguments) => why::run(arguments, printer).await,
             Self::ResourceQuota(arguments) => resource_quota::run(arguments, printer).await,
             Self::Status(arguments) => status::run(arguments, printer).await,
             Self::Completion(arguments) => completion::run(&arguments, printer),

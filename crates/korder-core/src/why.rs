@@ -1,0 +1,271 @@
+//! Why a pod has no ticket, and who could have a ticket, told by the rules that decide it.
+
+use jiff::Timestamp;
+use korder_api::{Order, Ticket, TicketPhase, names};
+use serde::Serialize;
+
+use crate::ask::{Ask, Group, Wanted};
+use crate::fit::Needs;
+use crate::handover;
+use crate::matching::{Candidate, Shelf, Verdict, Wait, assign};
+use crate::namespace::Namespace;
+use crate::node::Node;
+use crate::pod::Pod;
+use crate::resources::Amounts;
+use crate::ticket::{self, is_guardian_of};
+
+mod advice;
+
+/// What there is, as far as whoever asks may see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// Orders.
+    pub orders: &'a [Order],
+    /// Tickets.
+    pub tickets: &'a [Ticket],
+    /// Pods, guardians among them.
+    pub pods: &'a [Pod],
+    /// Nodes.
+    pub nodes: &'a [Node],
+    /// Namespaces.
+    pub namespaces: &'a [Namespace],
+}
+
+/// What becomes of a pod, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodAnswer {
+    /// Namespace and name.
+    pub pod: String,
+    /// What it asks for, in words; nothing where it asks for no ticket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asks_for: Option<String>,
+    /// In one `CamelCase` word.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// How long it has been there, in seconds.
+    pub age_seconds: i64,
+    /// The tickets that it may ask for, and why it does not get each.
+    pub tickets: Vec<Judged>,
+    /// What would change it.
+    pub advice: Vec<String>,
+}
+
+/// What becomes of a ticket, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TicketAnswer {
+    /// Namespace and name.
+    pub ticket: String,
+    /// Its phase.
+    pub phase: String,
+    /// The node of its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// In one `CamelCase` word.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// The pods that wait for such a ticket, first in line first, and why each does not get it.
+    pub pods: Vec<Judged>,
+}
+
+/// A pair of pod and ticket, seen from one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judged {
+    /// Namespace and name of the other.
+    pub name: String,
+    /// Phase of the ticket.
+    pub phase: String,
+    /// The node of its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Whether the pod could have the ticket now.
+    pub fits: bool,
+    /// Why not, or what else decides.
+    pub why: String,
+}
+
+impl<'a> Scene<'a> {
+    /// What becomes of a pod.
+    pub fn of_pod(&self, pod: &'a Pod, now: Timestamp) -> PodAnswer {
+        let ask = Ask::of(pod);
+        let wanted = ask.as_ref().ok().map(|ask| ask.wanted).filter(|_| pod.is_claimant());
+        let Wait { reason, message } = self.state(pod, now);
+        let mut tickets = vec![];
+        if let (true, Some(wanted)) = (pod.is_gated() && !pod.is_guardian(), wanted) {
+            tickets = self
+                .tickets
+                .iter()
+                .filter(|ticket| may_be(wanted, ticket))
+                .map(|ticket| self.judge(pod, ticket, now))
+                .collect();
+        }
+        let advice = advice::for_pod(self, wanted, reason);
+        PodAnswer {
+            pod: format!("{}/{}", pod.namespace(), pod.name()),
+            asks_for: wanted.map(|wanted| wanted.to_string()),
+            reason: reason.to_owned(),
+            message,
+            age_seconds: pod.created().map_or(0, |made| now.duration_since(made).as_secs()),
+            tickets,
+            advice,
+        }
+    }
+
+    /// What becomes of a ticket.
+    pub fn of_ticket(&self, ticket: &'a Ticket, now: Timestamp) -> TicketAnswer {
+        let ready = ticket.status.iter().flat_map(|status| &status.conditions).find(|one| one.type_ == "Ready");
+        let pods = if ticket.phase() == TicketPhase::Ready {
+            let line = self.verdicts(now).into_iter().map(|(pod, _)| pod);
+            let asks = |pod: &&Pod| Ask::of(pod).is_ok_and(|ask| may_be(ask.wanted, ticket));
+            line.filter(asks)
+                .map(|pod| Judged {
+                    name: format!("{}/{}", pod.namespace(), pod.name()),
+                    ..self.judge(pod, ticket, now)
+                })
+                .collect()
+        } else {
+            vec![]
+        };
+        TicketAnswer {
+            ticket: key(ticket),
+            phase: ticket.phase().as_str().to_owned(),
+            node: handover::node_of(ticket).map(str::to_owned),
+            reason: ready.map_or_else(|| "NoStatus".to_owned(), |ready| ready.reason.clone()),
+            message: ready
+                .map_or_else(|| "the controllers have not seen it yet".to_owned(), |ready| ready.message.clone()),
+            pods,
+        }
+    }
+
+    /// In what state a pod is, as a reason and in words.
+    fn state(&self, pod: &Pod, now: Timestamp) -> Wait {
+        let say = |reason, message| Wait { reason, message };
+        if pod.is_guardian() {
+            let ticket = pod.label(names::LABEL_TICKET).unwrap_or_default();
+            return say("Guardian", format!("it holds the place of ticket `{ticket}`"));
+        }
+        if !pod.is_claimant() {
+            return say("AsksForNone", "it asks for no ticket".to_owned());
+        }
+        let claim = self.claims_of(pod).next();
+        if !pod.is_gated() {
+            return match (ticket::named_on(pod), &pod.spec.node_name) {
+                (Some((_, name)), Some(node)) => {
+                    say("Bound", format!("it has the place of ticket `{name}` on node `{node}`"))
+                }
+                (Some((_, name)), None) => {
+                    say("HandingOver", format!("the scheduler is to bind it to the place of ticket `{name}`"))
+                }
+                (None, _) => say("WithoutTicket", "it went on without a ticket".to_owned()),
+            };
+        }
+        if let Some(ticket) = claim {
+            let (name, node) = (key(ticket), handover::node_of(ticket).unwrap_or_default());
+            let step =
+                if handover::is_nominated(pod, ticket) { "the guardian's going" } else { "its turn on the node" };
+            return say("HandingOver", format!("ticket `{name}` on node `{node}` is given to it; it waits for {step}"));
+        }
+        let verdict =
+            self.verdicts(now).into_iter().find(|(one, _)| one.uid() == pod.uid()).map(|(_, verdict)| verdict);
+        match verdict {
+            Some(Verdict::Claim(ticket)) => say("Claiming", format!("it is about to get ticket `{}`", key(ticket))),
+            Some(Verdict::Wait(wait) | Verdict::GoOn(wait) | Verdict::Fail(wait)) => wait,
+            None => say("Ending", "it has ended, or is about to".to_owned()),
+        }
+    }
+
+    fn judge(&self, pod: &Pod, ticket: &Ticket, now: Timestamp) -> Judged {
+        let (fits, why) = self.why_not(pod, ticket, now);
+        Judged {
+            name: key(ticket),
+            phase: ticket.phase().as_str().to_owned(),
+            node: handover::node_of(ticket).map(str::to_owned),
+            fits,
+            why,
+        }
+    }
+
+    /// Whether a pod could have a ticket were it alone with it, and why not.
+    fn why_not(&self, pod: &Pod, ticket: &Ticket, now: Timestamp) -> (bool, String) {
+        let told = || {
+            let conditions = ticket.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().find(|one| one.type_ == "Ready").map_or_else(String::new, |one| one.message.clone())
+        };
+        if ticket.phase() != TicketPhase::Ready {
+            return (false, told());
+        }
+        let Some((guardian, node)) = self.place(ticket) else {
+            return (false, "its guardian or its node is not to be seen".to_owned());
+        };
+        let Some(candidate) = Candidate::new(ticket, guardian, node) else {
+            return (false, "its guardian is ending".to_owned());
+        };
+        let mut alone = pod.clone();
+        if let Some(annotations) = &mut alone.metadata.annotations {
+            annotations.remove(names::ANNOTATION_GROUP);
+            annotations.remove(names::ANNOTATION_GROUP_SIZE);
+        }
+        let only = Shelf::new(self.orders, self.namespaces, [candidate]);
+        let verdict = assign(only, vec![&alone], |_| 0, now).pop().map(|(_, verdict)| verdict);
+        match verdict {
+            Some(Verdict::Claim(_)) => (true, "it fits; others may stand before it in line".to_owned()),
+            Some(Verdict::Wait(wait) | Verdict::GoOn(wait) | Verdict::Fail(wait)) => {
+                let misfit = Needs::of(pod).misfit(&Amounts::of_ticket(&ticket.spec.resources), guardian, node);
+                (false, misfit.map_or(wait.message, |misfit| misfit.to_string()))
+            }
+            None => (false, "it does not wait for a ticket".to_owned()),
+        }
+    }
+
+    fn place(&self, ticket: &Ticket) -> Option<(&'a Pod, &'a Node)> {
+        let guardian = self.pods.iter().find(|pod| is_guardian_of(pod, ticket))?;
+        let node = self.nodes.iter().find(|node| Some(node.name()) == guardian.spec.node_name.as_deref())?;
+        Some((guardian, node))
+    }
+
+    /// What all waiting pods would get now, in the order of the line.
+    fn verdicts(&self, now: Timestamp) -> Vec<(&'a Pod, Verdict<'a>)> {
+        let candidates = self.tickets.iter().filter_map(|ticket| {
+            let (guardian, node) = self.place(ticket)?;
+            Candidate::new(ticket, guardian, node)
+        });
+        let all = Shelf::new(self.orders, self.namespaces, candidates);
+        let waits = |pod: &&Pod| {
+            pod.is_claimant() && pod.is_gated() && !pod.is_ending() && self.claims_of(pod).next().is_none()
+        };
+        assign(all, self.pods.iter().filter(waits).collect(), |group| self.seated(group), now)
+    }
+
+    fn claims_of(&self, pod: &Pod) -> impl Iterator<Item = &'a Ticket> {
+        let claimed = self.tickets.iter().filter(|ticket| ticket.phase() == TicketPhase::Claimed);
+        claimed.filter(move |ticket| ticket.claim().is_some_and(|claim| claim.uid == pod.uid()))
+    }
+
+    fn seated(&self, group: Group<'_>) -> usize {
+        let of_group = |pod: &&Pod| !pod.is_ending() && Group::of(pod).is_some_and(|of| of.key() == group.key());
+        let has_seat = |pod: &&Pod| {
+            if pod.is_gated() { self.claims_of(pod).next().is_some() } else { ticket::named_on(pod).is_some() }
+        };
+        self.pods.iter().filter(of_group).filter(has_seat).count()
+    }
+}
+
+/// Whether one of the tickets that a pod asks for could be this one, so that it is worth a line.
+fn may_be(wanted: Wanted<'_>, ticket: &Ticket) -> bool {
+    let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
+    let of = |(home, name)| home == namespace && ticket.order().is_some_and(|(order, _)| order == name);
+    let named = wanted.ticket.is_none_or(|name| ticket.metadata.name.as_deref() == Some(name));
+    named && wanted.order.map_or(namespace == wanted.namespace, of)
+}
+
+fn key(ticket: &Ticket) -> String {
+    let meta = &ticket.metadata;
+    format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+use korder_api::order::RefreshPolicy;
+
+use super::*;
+use crate::fixtures::{at, claimant, guardian, node, order, ticket, ungated};
+
+/// Ready ticket `o-1` and pending ticket `o-2` of order `o`, on node `n`, and these pods.
+fn asked<T>(pods: &[Pod], ask: impl FnOnce(Scene<'_>) -> T) -> T {
+    let orders = [order(2, RefreshPolicy::OnClaim)];
+    let tickets = [ticket(1, TicketPhase::Ready), ticket(2, TicketPhase::Pending)];
+    let pods: Vec<Pod> = pods.iter().cloned().chain([guardian(&tickets[0])]).collect();
+    let nodes = [node("n")];
+    ask(Scene { orders: &orders, tickets: &tickets, pods: &pods, nodes: &nodes, namespaces: &[] })
+}
+
+fn of_pod(pods: &[Pod], name: &str) -> PodAnswer {
+    asked(pods, |scene| scene.of_pod(scene.pods.iter().find(|pod| pod.name() == name).unwrap(), at(100)))
+}
+
+fn with(mut pod: Pod, key: &str, value: &str) -> Pod {
+    pod.metadata.annotations.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+    pod
+}
+
+#[test]
+fn the_first_in_line_is_about_to_get_it_and_the_second_is_told_that_it_would_fit() {
+    let pods = [claimant(1), claimant(2)];
+    let first = of_pod(&pods, "p-1");
+    assert_eq!((first.reason.as_str(), first.tickets.len()), ("Claiming", 2));
+    let second = of_pod(&pods, "p-2");
+    assert_eq!(second.reason, "NoTicketReady");
+    let [ready, pending] = &second.tickets[..] else { panic!("{second:?}") };
+    assert!(ready.fits && ready.why.contains("before it in line"), "{ready:?}");
+    assert!(!pending.fits && pending.phase == "Pending", "{pending:?}");
+    assert!(!second.advice.is_empty());
+}
+
+#[test]
+fn what_does_not_fit_is_told_ticket_by_ticket() {
+    let mut large = claimant(1);
+    large.spec.node_selector.insert("zone".to_owned(), "b".to_owned());
+    let answer = of_pod(&[large], "p-1");
+    assert_eq!(answer.reason, "NoTicketFits");
+    assert_eq!(answer.tickets[0].why, "the node has no label `zone=b`");
+}
+
+#[test]
+fn a_member_of_a_group_is_judged_by_itself_too() {
+    let grouped = with(with(claimant(1), names::ANNOTATION_GROUP, "g"), names::ANNOTATION_GROUP_SIZE, "2");
+    let answer = of_pod(&[grouped], "p-1");
+    assert_eq!(answer.reason, "GroupIncomplete");
+    assert!(answer.tickets[0].fits, "{answer:?}");
+}
+
+#[test]
+fn whoever_asks_for_none_or_has_one_is_told_so() {
+    let mut plain = claimant(1);
+    plain.metadata.annotations = None;
+    plain.spec.scheduling_gates.clear();
+    assert_eq!(of_pod(&[plain], "p-1").reason, "AsksForNone");
+    let mut bound = with(ungated(claimant(1)), names::ANNOTATION_BOUND_TICKET, "o-9");
+    bound.spec.node_name = Some("n".to_owned());
+    let answer = of_pod(&[bound], "p-1");
+    assert_eq!(
+        (answer.reason.as_str(), answer.message.as_str()),
+        ("Bound", "it has the place of ticket `o-9` on node `n`")
+    );
+    assert_eq!(of_pod(&[], "o-1-guardian").reason, "Guardian");
+}
+
+#[test]
+fn an_order_that_is_not_there_is_named() {
+    let lost = with(claimant(1), names::ANNOTATION_ORDER, "nowhere");
+    let answer = of_pod(&[lost], "p-1");
+    assert_eq!(answer.reason, "OrderNotFound");
+    assert!(answer.tickets.is_empty() && answer.advice[0].starts_with("make that order"), "{answer:?}");
+}
+
+#[test]
+fn a_ready_ticket_names_who_waits_for_it() {
+    let pods = [claimant(2), claimant(1)];
+    let answer = asked(&pods, |scene| scene.of_ticket(&scene.tickets[0], at(100)));
+    let line: Vec<&str> = answer.pods.iter().map(|pod| pod.name.as_str()).collect();
+    assert_eq!(line, ["default/p-1", "default/p-2"]);
+    assert!(answer.pods.iter().all(|pod| pod.fits));
+    let pending = asked(&pods, |scene| scene.of_ticket(&scene.tickets[1], at(100)));
+    assert_eq!((pending.phase.as_str(), pending.pods.len()), ("Pending", 0));
+}
