@@ -1,11 +1,13 @@
 //! Why a pod has no ticket, and who could have a ticket, told by the rules that decide it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use korder_api::{Order, Ticket, TicketPhase, names};
 use serde::Serialize;
 
 use crate::ask::{Ask, Group, Wanted};
-use crate::fit::Needs;
+use crate::fit::{Needs, Surroundings, World};
 use crate::handover;
 use crate::matching::{Candidate, Shelf, Verdict, Wait, assign};
 use crate::namespace::Namespace;
@@ -23,12 +25,20 @@ pub struct Scene<'a> {
     pub orders: &'a [Order],
     /// Tickets.
     pub tickets: &'a [Ticket],
-    /// Pods, guardians among them.
-    pub pods: &'a [Pod],
-    /// Nodes.
-    pub nodes: &'a [Node],
-    /// Namespaces.
-    pub namespaces: &'a [Namespace],
+    /// Everything else; see [`promised`].
+    pub seen: &'a Surroundings,
+}
+
+/// Fills in which of the pods have been given a ticket, and which of them the scheduler looks for a place for.
+#[must_use]
+pub fn promised(mut seen: Surroundings, tickets: &[Ticket]) -> Surroundings {
+    let claimed = tickets.iter().filter(|ticket| ticket.phase() == TicketPhase::Claimed);
+    let places: Vec<(&str, &str)> =
+        claimed.filter_map(|ticket| Some((ticket.claim()?.uid.as_str(), handover::node_of(ticket)?))).collect();
+    let place = |pod: &Pod| places.iter().find(|(uid, _)| *uid == pod.uid()).map(|(_, node)| (*node).to_owned());
+    seen.claimants = seen.pods.iter().filter_map(|pod| Some((Arc::clone(pod), place(pod)?))).collect();
+    seen.pending = seen.pods.iter().filter(|pod| pod.is_pending() && place(pod).is_none()).cloned().collect();
+    seen
 }
 
 /// What becomes of a pod, and why.
@@ -178,6 +188,14 @@ impl<'a> Scene<'a> {
         }
     }
 
+    fn pods(&self) -> impl Iterator<Item = &'a Pod> {
+        self.seen.pods.iter().map(AsRef::as_ref)
+    }
+
+    fn namespaces(&self) -> impl Iterator<Item = &'a Namespace> {
+        self.seen.namespaces.iter().map(AsRef::as_ref)
+    }
+
     fn judge(&self, pod: &Pod, ticket: &Ticket, now: Timestamp) -> Judged {
         let (fits, why) = self.why_not(pod, ticket, now);
         Judged {
@@ -209,12 +227,17 @@ impl<'a> Scene<'a> {
             annotations.remove(names::ANNOTATION_GROUP);
             annotations.remove(names::ANNOTATION_GROUP_SIZE);
         }
-        let only = Shelf::new(self.orders, self.namespaces, [candidate]);
-        let verdict = assign(only, vec![&alone], |_| 0, now).pop().map(|(_, verdict)| verdict);
+        let only = Shelf::new(self.orders, self.namespaces(), [candidate]);
+        let verdict =
+            assign(only, vec![&alone], &mut World::new(self.seen), |_| 0, now).pop().map(|(_, verdict)| verdict);
         match verdict {
             Some(Verdict::Claim(_)) => (true, "it fits; others may stand before it in line".to_owned()),
             Some(Verdict::Wait(wait) | Verdict::GoOn(wait) | Verdict::Fail(wait)) => {
-                let misfit = Needs::of(pod).misfit(&Amounts::of_ticket(&ticket.spec.resources), guardian, node);
+                let misfit = Needs::of(pod, &World::new(self.seen)).misfit(
+                    &Amounts::of_ticket(&ticket.spec.resources),
+                    guardian,
+                    node,
+                );
                 (false, misfit.map_or(wait.message, |misfit| misfit.to_string()))
             }
             None => (false, "it does not wait for a ticket".to_owned()),
@@ -222,8 +245,13 @@ impl<'a> Scene<'a> {
     }
 
     fn place(&self, ticket: &Ticket) -> Option<(&'a Pod, &'a Node)> {
-        let guardian = self.pods.iter().find(|pod| is_guardian_of(pod, ticket))?;
-        let node = self.nodes.iter().find(|node| Some(node.name()) == guardian.spec.node_name.as_deref())?;
+        let guardian = self.pods().find(|pod| is_guardian_of(pod, ticket))?;
+        let node = self
+            .seen
+            .nodes
+            .iter()
+            .map(AsRef::as_ref)
+            .find(|node: &&Node| Some(node.name()) == guardian.spec.node_name.as_deref())?;
         Some((guardian, node))
     }
 
@@ -233,11 +261,11 @@ impl<'a> Scene<'a> {
             let (guardian, node) = self.place(ticket)?;
             Candidate::new(ticket, guardian, node)
         });
-        let all = Shelf::new(self.orders, self.namespaces, candidates);
+        let all = Shelf::new(self.orders, self.namespaces(), candidates);
         let waits = |pod: &&Pod| {
             pod.is_claimant() && pod.is_gated() && !pod.is_ending() && self.claims_of(pod).next().is_none()
         };
-        assign(all, self.pods.iter().filter(waits).collect(), |group| self.seated(group), now)
+        assign(all, self.pods().filter(waits).collect(), &mut World::new(self.seen), |group| self.seated(group), now)
     }
 
     fn claims_of(&self, pod: &Pod) -> impl Iterator<Item = &'a Ticket> {
@@ -250,7 +278,7 @@ impl<'a> Scene<'a> {
         let has_seat = |pod: &&Pod| {
             if pod.is_gated() { self.claims_of(pod).next().is_some() } else { ticket::named_on(pod).is_some() }
         };
-        self.pods.iter().filter(of_group).filter(has_seat).count()
+        self.pods().filter(of_group).filter(has_seat).count()
     }
 }
 

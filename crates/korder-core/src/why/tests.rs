@@ -7,13 +7,14 @@ use crate::fixtures::{at, claimant, guardian, node, order, ticket, ungated};
 fn asked<T>(pods: &[Pod], ask: impl FnOnce(Scene<'_>) -> T) -> T {
     let orders = [order(2, RefreshPolicy::OnClaim)];
     let tickets = [ticket(1, TicketPhase::Ready), ticket(2, TicketPhase::Pending)];
-    let pods: Vec<Pod> = pods.iter().cloned().chain([guardian(&tickets[0])]).collect();
-    let nodes = [node("n")];
-    ask(Scene { orders: &orders, tickets: &tickets, pods: &pods, nodes: &nodes, namespaces: &[] })
+    let pods = pods.iter().cloned().chain([guardian(&tickets[0])]).map(Arc::new).collect();
+    let seen = Surroundings { pods, nodes: vec![Arc::new(node("n"))], ..Surroundings::default() };
+    let seen = promised(seen, &tickets);
+    ask(Scene { orders: &orders, tickets: &tickets, seen: &seen })
 }
 
 fn of_pod(pods: &[Pod], name: &str) -> PodAnswer {
-    asked(pods, |scene| scene.of_pod(scene.pods.iter().find(|pod| pod.name() == name).unwrap(), at(100)))
+    asked(pods, |scene| scene.of_pod(scene.pods().find(|pod| pod.name() == name).unwrap(), at(100)))
 }
 
 fn with(mut pod: Pod, key: &str, value: &str) -> Pod {
@@ -37,7 +38,8 @@ fn the_first_in_line_is_about_to_get_it_and_the_second_is_told_that_it_would_fit
 #[test]
 fn what_does_not_fit_is_told_ticket_by_ticket() {
     let mut large = claimant(1);
-    large.spec.node_selector.insert("zone".to_owned(), "b".to_owned());
+    let constraints = large.spec.constraints.get_or_insert_default();
+    constraints.node_selector.insert("zone".to_owned(), "b".to_owned());
     let answer = of_pod(&[large], "p-1");
     assert_eq!(answer.reason, "NoTicketFits");
     assert_eq!(answer.tickets[0].why, "the node has no label `zone=b`");

@@ -2,14 +2,16 @@
 
 use std::fmt::Debug;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use cli::{Hinted, OutputFormat, Printer};
 use jiff::{SignedDuration, Timestamp};
+use korder_core::fit::Surroundings;
 use korder_core::node::Node;
-use korder_core::why::{Judged, PodAnswer, Scene, TicketAnswer};
+use korder_core::why::{Judged, PodAnswer, Scene, TicketAnswer, promised};
 use kube::api::{Api, ListParams};
-use kube::core::NamespaceResourceScope;
+use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
@@ -54,17 +56,13 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
     let Arguments { about, connection, namespace, output } = arguments;
     let client = connection.client().await?;
     let namespace = namespace.name(&client);
-    let (orders, tickets, pods) =
-        tokio::try_join!(visible(&client, &namespace), visible(&client, &namespace), visible(&client, &namespace))?;
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.told(|| "list the nodes".into())?;
-    // Without them, what orders say about the labels of namespaces can't be judged.
-    let namespaces =
-        Api::all(client.clone()).list(&ListParams::default()).await.map_or_else(|_| vec![], |list| list.items);
-    let scene = Scene { orders: &orders, tickets: &tickets, pods: &pods, nodes: &nodes.items, namespaces: &namespaces };
+    let (orders, tickets) = tokio::try_join!(visible(&client, &namespace), visible(&client, &namespace))?;
+    let seen = promised(surroundings(&client, &namespace).await?, &tickets);
+    let scene = Scene { orders: &orders, tickets: &tickets, seen: &seen };
     let now = Timestamp::now();
     match &about {
         About::Pod(name) => {
-            let answer = scene.of_pod(named(&pods, &namespace, "pod", name)?, now);
+            let answer = scene.of_pod(named(seen.pods.iter().map(AsRef::as_ref), &namespace, "pod", name)?, now);
             show(printer, output, &answer, pod_lines)
         }
         About::Ticket(name) => {
@@ -72,6 +70,31 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
             show(printer, output, &answer, ticket_lines)
         }
     }
+}
+
+/// Everything that decides besides orders and tickets.
+async fn surroundings(client: &Client, namespace: &str) -> anyhow::Result<Surroundings> {
+    let (pods, claims, nodes) = tokio::try_join!(visible(client, namespace), visible(client, namespace), async {
+        Api::<Node>::all(client.clone()).list(&ListParams::default()).await.told(|| "list the nodes".into())
+    })?;
+    Ok(Surroundings {
+        nodes: nodes.items.into_iter().map(Arc::new).collect(),
+        pods: pods.into_iter().map(Arc::new).collect(),
+        claims: claims.into_iter().map(Arc::new).collect(),
+        namespaces: if_visible(client).await,
+        volumes: if_visible(client).await,
+        classes: if_visible(client).await,
+        ..Surroundings::default()
+    })
+}
+
+/// The objects of a kind of which only few pods' rules say anything; none where the account may not see them.
+async fn if_visible<K>(client: &Client) -> Vec<Arc<K>>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let list = Api::<K>::all(client.clone()).list(&ListParams::default()).await;
+    list.map_or_else(|_| vec![], |list| list.items.into_iter().map(Arc::new).collect())
 }
 
 /// The objects of the whole cluster, or of the namespace where the account may see no more.
@@ -89,9 +112,14 @@ where
     Ok(list.told(|| format!("list `{}`", K::plural(&())))?.items)
 }
 
-fn named<'a, K: Resource>(objects: &'a [K], namespace: &str, kind: &str, name: &str) -> anyhow::Result<&'a K> {
+fn named<'a, K: Resource>(
+    objects: impl IntoIterator<Item = &'a K>,
+    namespace: &str,
+    kind: &str,
+    name: &str,
+) -> anyhow::Result<&'a K> {
     let is = |object: &&K| object.namespace().as_deref() == Some(namespace) && object.name_any() == name;
-    let found = objects.iter().find(is);
+    let found = objects.into_iter().find(is);
     let Some(found) = found else {
         bail!(Hinted::new(
             format!("there is no {kind} `{name}` in namespace `{namespace}`"),
