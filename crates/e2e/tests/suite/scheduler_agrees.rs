@@ -3,7 +3,7 @@
 //! Each pod is judged before it is made; then the scheduler must put it on a node that the rules allow, or find none if
 //! they allow none. The seed is in the message of a failure and is played again by `KORDER_E2E_SEED`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -155,9 +155,10 @@ impl Trial<'_> {
         }
         let name = format!("p-{number}");
         let pod = self.random_pod(&name)?;
-        let allowed = self.allowed(&pod).await?;
+        let judged = self.judge(&pod).await?;
+        let allowed: BTreeSet<&String> = judged.iter().filter(|(_, why)| why.is_none()).map(|(node, _)| node).collect();
         self.case.create(&pod).await?;
-        let told = |what: &str| format!("{what}; the rules allow {allowed:?}; the pod is {}", json!(pod));
+        let told = |what: &str| format!("{what}; the rules say {judged:#?}; the pod is {}", json!(pod));
         let decided = |log: &Log<core::Pod>| {
             let pod = log.get(&name)?;
             let node = node_of(pod).map(str::to_owned);
@@ -179,8 +180,8 @@ impl Trial<'_> {
         self.case.pods.until("the pod is gone", |log| log.get(pod).is_none().then_some(())).await
     }
 
-    /// The nodes that the rules allow.
-    async fn allowed(&self, pod: &core::Pod) -> Result<BTreeSet<String>> {
+    /// For each node why the rules do not allow it, if they don't.
+    async fn judge(&self, pod: &core::Pod) -> Result<BTreeMap<String, Option<String>>> {
         // As the API server would store it.
         let dry = PostParams { dry_run: true, ..PostParams::default() };
         let stored = self.case.api::<core::Pod>().create(&dry, pod).await.context("the API server refuses a pod")?;
@@ -200,21 +201,19 @@ impl Trial<'_> {
         };
         let world = World::new(&seen);
         let needs = Needs::of(&pod, &world);
-        if needs.misfit_anywhere().is_some() {
-            return Ok(BTreeSet::new());
-        }
         let nobody = Pod {
             spec: PodSpec { scheduler_name: pod.spec.scheduler_name.clone(), ..PodSpec::default() },
             ..Pod::default()
         };
-        let fits = |node: &&Arc<Node>| {
+        let judged = |node: &Arc<Node>| {
             let mut free = node.status.allocatable.clone();
             for there in seen.pods.iter().filter(|there| there.spec.node_name.as_deref() == Some(node.name())) {
                 free.subtract(&there.spec.requests);
             }
-            needs.misfit(&free, &nobody, node).is_none()
+            let misfit = needs.misfit_anywhere().or_else(|| needs.misfit(&free, &nobody, node));
+            (node.name().to_owned(), misfit.map(|misfit| misfit.to_string()))
         };
-        Ok(seen.nodes.iter().filter(fits).map(|node| node.name().to_owned()).collect())
+        Ok(seen.nodes.iter().map(judged).collect())
     }
 
     fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {

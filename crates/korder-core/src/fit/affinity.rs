@@ -56,7 +56,8 @@ impl<'w> Neighbours<'w> {
     /// Why the pod can't be on the node, on which this guardian counts as gone.
     pub(super) fn misfit(&self, pod: &Pod, node: &Node, guardian: &Pod, world: &World<'_>) -> Option<Misfit> {
         let affinity = &pod.constraints().affinity;
-        let guardian_is_wanted = meets_all(guardian, affinity, pod, world);
+        let is_here = guardian.spec.node_name.as_deref() == Some(node.name());
+        let guardian_is_wanted = is_here && meets_all(guardian, affinity, pod, world);
         let met = |counts: &Counts<'_>| is_met(affinity, pod, node, counts, guardian_is_wanted, world);
         if !(affinity.is_empty() || met(&self.wanted) && met(&self.wanted_and_bound)) {
             return Some(Misfit::PodAffinity);
@@ -67,14 +68,14 @@ impl<'w> Neighbours<'w> {
                 let of_guardian = terms.iter().filter(|term| term.topology_key == key && is_met(term)).count();
                 there.unwrap_or(0) - i64::try_from(of_guardian).unwrap_or(i64::MAX) > 0
             };
-        let by_guardian = |term: &PodTerm| meets(guardian, term, pod, world);
+        let by_guardian = |term: &PodTerm| is_here && meets(guardian, term, pod, world);
         let own = &pod.spec.anti_affinity;
         if let Some(term) =
             own.iter().find(|term| without_guardian(&self.unwanted, &term.topology_key, own, &by_guardian))
         {
             return Some(Misfit::PodAntiAffinity { of: "the pod's", topology_key: term.topology_key.clone() });
         }
-        let by_pod = |term: &PodTerm| meets(pod, term, guardian, world);
+        let by_pod = |term: &PodTerm| is_here && meets(pod, term, guardian, world);
         let of_guardian = &guardian.spec.anti_affinity;
         let mut keys = self.unwelcome_at.keys().map(|(key, _)| *key);
         let key = keys.find(|key| without_guardian(&self.unwelcome_at, key, of_guardian, &by_pod))?;

@@ -81,7 +81,9 @@ impl Domains<'_> {
         let Some(here) = node.labels().get(topology_key) else {
             return Some(Misfit::NoTopology(topology_key.clone()));
         };
-        let gone = self.selects(guardian, pod.namespace()) && is_counted(self.spread, pod.constraints(), node);
+        let is_here = guardian.spec.node_name.as_deref() == Some(node.name());
+        let gone =
+            is_here && self.selects(guardian, pod.namespace()) && is_counted(self.spread, pod.constraints(), node);
         let bound = |value: &str, count: &Count| count.bound - i64::from(gone && value == here);
         let fewest = self.counts.iter().map(|(value, count)| bound(value, count)).min();
         let enough_domains = i64::try_from(self.counts.len()).unwrap_or(i64::MAX) >= *min_domains;
