@@ -187,7 +187,8 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     if !pod.is_gated() && (let_go || !(may_try_again(pod) || is_second_try(pod))) {
         // A second try still shows why the first one failed.
         let told = age >= REFUSED_GRACE && !is_second_try(pod) && pod.unschedulable().is_some();
-        return match (guardian.is_some_and(Pod::is_running), age >= DEADLINE || told) {
+        // What was let go for this ticket was so when the guardian was gone, whatever an older view of that shows.
+        return match (!let_go && guardian.is_some_and(Pod::is_running), age >= DEADLINE || told) {
             (true, _) => off("the pod's gate was removed before the place was free"),
             (false, true) => off("the scheduler did not place the pod"),
             (false, false) => Stage::Ungated,

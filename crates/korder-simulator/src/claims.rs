@@ -42,6 +42,15 @@ pub enum Disturbance {
         /// Counted from the first claim, from 1.
         write: u64,
     },
+    /// A second leader works beside the first, which neither should.
+    TwoLeaders,
+    /// A second leader takes over while the first stands still, which then goes on for a while, not knowing.
+    Takeover {
+        /// After this many writes of the first, counted from the first claim, from 1.
+        write: u64,
+        /// How long the first stands still.
+        late: Duration,
+    },
 }
 
 /// One run.
@@ -82,6 +91,12 @@ pub fn play(seed: u64, plans: impl IntoIterator<Item = FaultPlan>, disturbance: 
         }
         match *disturbance {
             Disturbance::None => {}
+            Disturbance::TwoLeaders => world.second_leader(),
+            Disturbance::Takeover { write, late } => {
+                world.until_writes(writes_before + write).await;
+                world.second_leader();
+                world.first_stands_still(late).await;
+            }
             Disturbance::SchedulerRestart { write, away } => {
                 world.until_writes(writes_before + write).await;
                 world.restart_scheduler(away);

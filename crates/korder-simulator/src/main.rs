@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Printer, Progress};
-use korder_simulator::{crash_points, histories, nodes, schedulers};
+use korder_simulator::{crash_points, disturbed, histories, nodes, schedulers};
 
 /// Play korder's controllers in a simulated cluster, with faults
 #[derive(Debug, Parser)]
@@ -49,6 +49,13 @@ fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
         let report = schedulers::every_restart(seed);
         progress.finish(format!("{} runs, {} in the moment that can't be protected", report.runs, report.unprotected));
         violations.extend(report.violations.into_iter().map(|what| format!("seed {seed}: {what}")));
+    }
+    if !replay {
+        let progress = Progress::start(printer, "two claims with failing requests, old caches, and a second leader");
+        let (faults, takeovers) = (disturbed::every_fault(seed, 20), disturbed::every_takeover(seed));
+        progress.finish(format!("{} runs", faults.runs + takeovers.runs));
+        let violated = faults.violations.into_iter().chain(takeovers.violations);
+        violations.extend(violated.map(|what| format!("seed {seed}: {what}")));
     }
     if !replay {
         let progress = Progress::start(printer, "taking a node away after each write of two claims");

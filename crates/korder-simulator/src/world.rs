@@ -35,6 +35,10 @@ pub struct World {
     garbage: BoxFuture<'static, Infallible>,
     controllers: BoxFuture<'static, Result<(), BoxError>>,
     faults: Faults,
+    /// Further controllers that take themselves for leaders, too.
+    second: BoxFuture<'static, Result<(), BoxError>>,
+    /// Whether the first controllers stand still: they are not polled.
+    still: bool,
     /// What those live through that come after the next crashes.
     plans: VecDeque<FaultPlan>,
     crashes: usize,
@@ -60,6 +64,8 @@ impl World {
             garbage: sim.garbage_collector().boxed(),
             controllers,
             faults,
+            second: future::pending().boxed(),
+            still: false,
             plans: VecDeque::new(),
             crashes: 0,
             sim,
@@ -82,7 +88,11 @@ impl World {
                 never = &mut self.scheduler => match never {},
                 never = &mut self.kubelet => match never {},
                 never = &mut self.garbage => match never {},
-                ended = &mut self.controllers => {
+                ended = &mut self.second => {
+                    self.sim.fail(format!("the second controllers ended by themselves: {ended:?}"));
+                    self.second = future::pending().boxed();
+                }
+                ended = &mut self.controllers, if !self.still => {
                     self.sim.fail(format!("the controllers ended by themselves: {ended:?}"));
                     self.controllers = future::pending().boxed();
                 }
@@ -125,6 +135,19 @@ impl World {
             controllers.await
         }
         .boxed();
+    }
+
+    /// Starts further controllers beside the first.
+    pub fn second_leader(&mut self) {
+        self.second = controllers(&self.sim, FaultPlan::none()).0;
+    }
+
+    /// Lets the first controllers stand still for a time, as a process does that gets no processor; what they had under
+    /// way comes late.
+    pub async fn first_stands_still(&mut self, time: Duration) {
+        self.still = true;
+        self.run(time).await;
+        self.still = false;
     }
 
     /// Kills the scheduler, and starts another after a time.

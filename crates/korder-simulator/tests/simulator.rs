@@ -7,7 +7,7 @@ use kooper_sim::{Sim, Verb, run};
 use korder_core::pod::Pod;
 use korder_simulator::objects::{claimant, node, order};
 use korder_simulator::world::World;
-use korder_simulator::{crash_points, histories, nodes, oracle, schedulers};
+use korder_simulator::{crash_points, disturbed, histories, nodes, oracle, schedulers};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -65,6 +65,20 @@ fn a_guardian_that_does_not_go_costs_its_ticket_and_not_its_pod() {
     assert_eq!(violations, Vec::<String>::new());
     let expected = [("claimants bound", 1), ("order o: Lost", 2), ("order o: Ready", 1), ("order o: Used", 1)];
     assert_eq!(summary, expected.map(|(what, count)| (what.to_owned(), count)).into());
+}
+
+#[test]
+fn lost_replies_conflicts_and_old_caches_change_nothing_in_the_end() {
+    let report = disturbed::every_fault(7, 5);
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert_eq!(report.runs, 13);
+}
+
+#[test]
+fn a_leader_that_comes_late_does_no_harm() {
+    let report = disturbed::every_takeover(7);
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert!(report.runs > 20, "{report:?}");
 }
 
 #[test]

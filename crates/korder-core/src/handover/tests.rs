@@ -342,3 +342,12 @@ fn a_guardian_that_has_ended_holds_no_place_though_a_finalizer_keeps_it() {
     ended.guardian.as_mut().unwrap().status.phase = "Succeeded".into();
     assert_eq!(actions(&[ended], at(SOON)), [(0, Action::Ungate)]);
 }
+
+/// Another leader has freed the place and let the pod go; of the one we know by a watch that is behind, of the other by a
+/// live read.
+#[test]
+fn a_pod_that_was_let_go_is_believed_more_than_an_old_view_of_the_guardian() {
+    let ungated = Case::claimed(1).ungated();
+    let behind = Case { guardian: Case::claimed(1).guardian, ..ungated };
+    assert_eq!(actions(&[behind], at(SOON)), []);
+}
