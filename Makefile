@@ -10,7 +10,7 @@ CHAPTER ?= order
 ARGS ?=
 KORDER := target/debug/korder
 
-.PHONY: help build test test-e2e soak simulate bench lint fmt generate manifests install deploy undeploy uninstall run up down demo
+.PHONY: help build test test-e2e soak simulate mutants bench lint fmt generate manifests install deploy undeploy uninstall run up down demo
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,14 +26,17 @@ test: build ## Run every test but those that take over two minutes
 test-e2e: build ## Run the end-to-end suite, on $KUBECONFIG where it is set, else on an embedded cluster
 	$(CARGO) test -p e2e
 
-soak: build ## Run the long tests: mixed load and faults, 500 hand-overs under theft, many random histories in the simulator
+soak: build ## Run the long tests: mixed load and faults, 1,000 hand-overs under theft, 5,000 histories and all pairs of crashes
 	$(CARGO) build -p e2e --bins
 	target/debug/soak
-	KORDER_E2E_HANDOVERS=500 $(CARGO) test -p e2e --test suite -- theft
-	$(CARGO) run --quiet -p korder-simulator -- --histories 500
+	KORDER_E2E_HANDOVERS=1000 $(CARGO) test -p e2e --test suite -- theft
+	$(CARGO) run --quiet -p korder-simulator -- --histories 5000 --pairs
 
 simulate: ## Run the controllers in the simulator, with every crash point of a claim
 	$(CARGO) run --quiet -p korder-simulator
+
+mutants: ## Leave out one rule after the other, and see that a test notices each
+	mutants/run.sh
 
 bench: ## Measure, and write docs/benchmarks.md
 	$(CARGO) build --release -p korder

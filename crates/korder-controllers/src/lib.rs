@@ -8,6 +8,7 @@
 pub mod caches;
 pub mod claims;
 mod conditions;
+mod metrics;
 mod news;
 pub mod orders;
 pub mod tickets;
@@ -20,6 +21,7 @@ use korder_api::{Order, Ticket, names};
 use kube::{Client, CustomResourceExt};
 
 pub use caches::Caches;
+pub use metrics::Metrics;
 
 /// What can be chosen about the controllers.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Controllers {
     pub operator: Operator,
     /// The caches; once they are filled, the controllers work.
     pub caches: Caches,
+    /// What they have counted.
+    pub metrics: Metrics,
 }
 
 /// All controllers over one set of caches.
@@ -49,12 +53,13 @@ pub fn controllers(client: &Client, config: &Config, clock: &Arc<dyn Clock>) -> 
     let reporter = Reporter { controller: "korder.dev/controller".to_owned(), instance: config.instance.clone() };
     let recorder = Recorder::new(client.clone(), reporter, Arc::clone(clock));
     let caches = Caches::new(client, &recorder);
+    let metrics = Metrics::default();
     let operator = caches
         .run_by(Operator::new("korder").recorder(&recorder))
         .crd(VerifyCrd::new(client.clone(), Order::crd_name(), [names::VERSION]))
         .crd(VerifyCrd::new(client.clone(), Ticket::crd_name(), [names::VERSION]))
         .controller(orders::controller(client, &caches).clock(Arc::clone(clock)).recorder(&recorder).build())
         .controller(tickets::controller(client, &caches, config).clock(Arc::clone(clock)).recorder(&recorder).build())
-        .controller(claims::controller(client, &caches).clock(Arc::clone(clock)).recorder(&recorder).build());
-    Controllers { operator, caches }
+        .controller(claims::controller(client, &caches, &metrics).clock(Arc::clone(clock)).recorder(&recorder).build());
+    Controllers { operator, caches, metrics }
 }

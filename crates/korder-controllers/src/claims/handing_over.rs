@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kooper::{Context, Failure, Outcome};
 use korder_api::{Ticket, TicketPhase, TicketStatus, names};
 use korder_core::handover::{self, Action, Claim, Step};
@@ -41,7 +42,7 @@ pub(super) async fn pass(claims: &Claims, cx: &Context, node: &str) -> Result<Ou
         }
         let mut acts = Vec::with_capacity(plan.steps.len());
         for Step { claim, action } in &plan.steps {
-            acts.push(act(claims, cx, &seen[*claim], action));
+            acts.push(measured(claims, cx, &seen[*claim], action));
         }
         if let Some(outcome) = write::pace(&write::all(acts).await) {
             return Ok(outcome);
@@ -106,6 +107,34 @@ fn rival(caches: &Caches, ticket: &Ticket) -> Option<Arc<Ticket>> {
     let another =
         |rival: &Arc<Ticket>| rival.phase() == TicketPhase::Claimed && rival.metadata.uid != ticket.metadata.uid;
     claims.into_iter().find(another)
+}
+
+/// Makes a step, and counts it when it is made.
+async fn measured(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Result<(), kube::Error> {
+    act(claims, cx, seen, action).await?;
+    let metrics = &claims.metrics;
+    let since = |time: Timestamp| cx.now().duration_since(time);
+    let done = |step| seen.ticket.claim().into_iter().for_each(|claim| metrics.step_is_done(step, since(claim.time.0)));
+    match action {
+        Action::Nominate => done("nominated"),
+        Action::RemoveGuardian => done("freed"),
+        Action::Ungate => done("ungated"),
+        Action::Use => {
+            done("bound");
+            metrics.claim_is_over("used");
+            seen.claimant.iter().filter_map(|pod| pod.created()).for_each(|made| metrics.pod_has_waited(since(made)));
+        }
+        Action::GiveBack(_) => metrics.claim_is_over("given-back"),
+        Action::Lose(_) => {
+            metrics.claim_is_over("lost");
+            metrics.place_is_lost("guardian-not-removed");
+        }
+        Action::Withdraw(..) if seen.claimant.as_ref().is_some_and(|pod| !pod.is_gated()) => {
+            metrics.place_is_lost("not-placed");
+        }
+        Action::Withdraw(..) | Action::Touch(_) => {}
+    }
+    Ok(())
 }
 
 async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Result<(), kube::Error> {

@@ -23,6 +23,7 @@ use korder_core::scheduler::{Lease, Scheduler};
 use kube::Client;
 
 use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches, waits};
+use crate::metrics::Metrics;
 use doubt::Doubts;
 use surroundings::{Hoped, moves};
 
@@ -36,12 +37,17 @@ pub enum Work {
 }
 
 /// The controller of claims.
-pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Work, impl Reconciler<Work> + use<>> {
+pub fn controller(
+    client: &Client,
+    caches: &Caches,
+    metrics: &Metrics,
+) -> ControllerBuilder<Work, impl Reconciler<Work> + use<>> {
     let hoped = Arc::new(Hoped::default());
     let claims = Claims {
         client: client.clone(),
         caches: caches.clone(),
         doubts: Doubts::default(),
+        metrics: metrics.clone(),
         refusals: Mutex::default(),
         hoped: Arc::clone(&hoped),
     };
@@ -130,6 +136,7 @@ struct Claims {
     client: Client,
     caches: Caches,
     doubts: Doubts,
+    metrics: Metrics,
     refusals: Mutex<Refusals>,
     hoped: Arc<Hoped>,
 }

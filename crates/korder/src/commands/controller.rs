@@ -13,7 +13,7 @@ use crate::{health, logging, signals};
 /// How to run the controllers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to serve /healthz and /readyz
+    /// Where to serve /healthz, /readyz and /metrics
     #[arg(long, default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
     health_address: SocketAddr,
     /// Image of the pods that hold places: any that does nothing
@@ -40,14 +40,16 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let client = kube::Client::try_from(config).context("cannot make a client for the cluster")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let controllers = korder_controllers::controllers(&client, &Config { guardian_image, instance }, &clock);
-    let caches = controllers.caches.clone();
+    let (caches, counted, metrics) =
+        (controllers.caches.clone(), controllers.caches.clone(), controllers.metrics.clone());
+    let metrics = move || metrics.render(&counted);
     let (stopper, stop) = Stop::pair();
     let mut running = Box::new(controllers.operator).run(stop);
     info!(version = env!("CARGO_PKG_VERSION"), "korder's controllers start");
     tokio::select! {
         biased;
         ended = &mut running => return ended.map_err(|error| anyhow!(error)).context("the controllers have failed"),
-        failed = health::serve(health_address, move || caches.are_ready()) => return failed,
+        failed = health::serve(health_address, move || caches.are_ready(), Some(metrics)) => return failed,
         signal = signals::stop() => info!("stopping on {}", signal?),
     }
     stopper.stop();
