@@ -5,9 +5,10 @@ set -uo pipefail
 
 root=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
 # Always the same folders, so that only what a patch touches is compiled again, and no dependency at all.
+commit=$(git -C "$root" rev-parse HEAD)
 copy=$root/target/mutants
 export CARGO_TARGET_DIR=$root/target
-rm -rf "$copy" && mkdir -p "$copy" && git -C "$root" archive HEAD | tar -x -C "$copy"
+rm -rf "$copy" && mkdir -p "$copy" && git -C "$root" archive "$commit" | tar -x -C "$copy"
 
 failures=0
 for patch in "$root"/mutants/*.patch; do
@@ -25,6 +26,6 @@ for patch in "$root"/mutants/*.patch; do
     printf '%-22s %s\n' "$name" "$verdict"
     [[ $verdict == caught ]] || failures=$((failures + 1))
     # The files get a new time, so that cargo sees that they are as before.
-    rm -rf "$copy/crates" && git -C "$root" archive HEAD crates | tar -x -m -C "$copy"
+    rm -rf "$copy/crates" && git -C "$root" archive "$commit" crates | tar -x -m -C "$copy"
 done
 [[ $failures -eq 0 ]] || { echo "$failures patches are not caught" >&2; exit 1; }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use kooper_sim::fault::{Effect, FaultPlan, Requests, When};
 use kooper_sim::{Sim, Verb, run};
+use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_simulator::objects::{claimant, node, order};
 use korder_simulator::world::World;
 use korder_simulator::{crash_points, disturbed, histories, nodes, oracle, schedulers};
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 #[test]
@@ -64,6 +65,33 @@ fn a_guardian_that_does_not_go_costs_its_ticket_and_not_its_pod() {
     });
     assert_eq!(violations, Vec::<String>::new());
     let expected = [("claimants bound", 1), ("order o: Lost", 2), ("order o: Ready", 1), ("order o: Used", 1)];
+    assert_eq!(summary, expected.map(|(what, count)| (what.to_owned(), count)).into());
+}
+
+/// The other node is held by the other ticket's guardian, so that the pod gets there by that ticket only.
+#[test]
+fn a_pod_that_was_let_go_for_a_place_that_went_gets_one_more_ticket() {
+    let (violations, summary) = run(1, |sim| async move {
+        assert!(sim.create(node("n1", 1)).is_ok() && sim.create(node("n2", 1)).is_ok());
+        let mut world = World::new(sim.clone(), FaultPlan::none());
+        assert!(sim.create(order("o", 2, "Never", "1h")).is_ok());
+        let guardians = |sim: &Sim| {
+            let pods = sim.objects("pods");
+            pods.iter().filter(|pod| pod.value()["status"]["phase"] == "Running").count()
+        };
+        world.until("both places are held", |sim| guardians(sim) == 2).await;
+        assert!(sim.create(claimant("pod", Some("o"))).is_ok());
+        world.until("one is free", |sim| guardians(sim) == 1).await;
+        let nominated =
+            sim.object("pods", "default", "pod").map(|pod| pod.value()["status"]["nominatedNodeName"].clone());
+        let nodes: Api<Node> = Api::all(sim.client("somebody"));
+        let gone = nominated.as_ref().and_then(|node| node.as_str()).unwrap_or_default();
+        assert!(world.during(nodes.delete(gone, &DeleteParams::default())).await.is_ok());
+        world.run(Duration::from_mins(5)).await;
+        (oracle::judge(&sim), oracle::summary(&sim))
+    });
+    assert_eq!(violations, Vec::<String>::new());
+    let expected = [("claimants bound", 1), ("order o: Pending", 1), ("order o: Used", 1)];
     assert_eq!(summary, expected.map(|(what, count)| (what.to_owned(), count)).into());
 }
 
