@@ -4,10 +4,11 @@
 set -uo pipefail
 
 root=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
-# Always the same folders, so that only what a patch touches is compiled again, and no dependency at all.
+# Always the same folders, so that only what a patch touches is compiled again; not the target folder of the tree, where
+# cargo would take a broken crate for the tree's own.
 commit=$(git -C "$root" rev-parse HEAD)
 copy=$root/target/mutants
-export CARGO_TARGET_DIR=$root/target
+export CARGO_TARGET_DIR=$root/target/mutants-build
 rm -rf "$copy" && mkdir -p "$copy" && git -C "$root" archive "$commit" | tar -x -C "$copy"
 
 failures=0
