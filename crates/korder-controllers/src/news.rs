@@ -15,6 +15,7 @@ const WARNINGS: &[&str] = &[
     "Unschedulable",
     "WaitingForCapacity",
     "OrderNotFound",
+    "OrderComplete",
     "NoTicketFits",
     "NotSupportedYet",
     "PlaceLost",

@@ -36,6 +36,15 @@ struct Counts {
     expired: i32,
 }
 
+/// Why an order is settled of which all tickets are used up and that makes none again.
+const COMPLETE: &str = "Complete";
+
+/// Whether an order has said that all its tickets are used up and that it makes none again.
+pub fn is_complete(order: &Order) -> bool {
+    let conditions = order.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| condition.type_ == conditions::READY && condition.reason == COMPLETE)
+}
+
 /// The refresh policy in force.
 pub fn refresh_policy(order: &Order) -> RefreshPolicy {
     order.spec.strategy.as_ref().and_then(|strategy| strategy.refresh_policy).unwrap_or_default()
@@ -244,7 +253,7 @@ impl Summary<'_> {
         }
         if wanted == 0 && self.policy != RefreshPolicy::Always && self.order.spec.replicas != Some(0) {
             let message = "all tickets are claimed or expired, and none is made again".to_owned();
-            return (say(true, "Complete", message), Progress::Settled);
+            return (say(true, COMPLETE, message), Progress::Settled);
         }
         let count = format!("{ready} of {wanted} tickets are ready");
         if ready >= wanted {

@@ -59,7 +59,7 @@ async fn settle(case: &Case) -> Result<()> {
 
     let large = Size { cpu: "1", memory: "1Gi" };
     for (pod, order, size, why) in [
-        ("unlucky", "complete", SIZE, "NoTicketReady"),
+        ("unlucky", "complete", SIZE, "OrderComplete"),
         ("large", "serving", large, "NoTicketFits"),
         ("lost", "nowhere", SIZE, "OrderNotFound"),
     ] {

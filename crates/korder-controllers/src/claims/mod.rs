@@ -18,6 +18,7 @@ use korder_api::{Order, Ticket, TicketPhase};
 use korder_core::fit::Refusals;
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
+use korder_core::order::is_complete;
 use korder_core::pod::Pod;
 use korder_core::scheduler::{Lease, Scheduler};
 use kube::Client;
@@ -75,7 +76,12 @@ pub fn controller(
         .watches(&caches.volumes, move |_| for_volumes())
         .watches(&caches.storage_classes, move |_| for_classes())
         .watches(&caches.orders, |change: &Change<Order>| match (&change.old, &change.new) {
-            (Some(old), Some(new)) if old.spec.allowed_namespaces == new.spec.allowed_namespaces => vec![],
+            (Some(old), Some(new))
+                if old.spec.allowed_namespaces == new.spec.allowed_namespaces
+                    && is_complete(old) == is_complete(new) =>
+            {
+                vec![]
+            }
             _ => vec![Work::Match],
         })
         .watches(&caches.namespaces, |change: &Change<Namespace>| match (&change.old, &change.new) {

@@ -1,6 +1,6 @@
 //! The tickets that can be given away now, ordered so that a pod looks at few of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use crate::ask::{Ask, Wanted};
 use crate::fit::{Misfit, Needs, World, alike};
 use crate::namespace::Namespace;
 use crate::node::Node;
+use crate::order;
 use crate::pod::Pod;
 use crate::resources::Amounts;
 use crate::ticket::is_guardian_of;
@@ -56,6 +57,8 @@ pub struct Shelf<'a> {
     admits: BTreeMap<Source<'a>, Admits>,
     /// The orders that admit others than their own namespace.
     open: Vec<Source<'a>>,
+    /// The orders that make no tickets any more.
+    complete: BTreeSet<Source<'a>>,
     /// Labels by namespace.
     labels: BTreeMap<&'a str, &'a BTreeMap<String, String>>,
     lots: Vec<Lot<'a>>,
@@ -119,6 +122,9 @@ impl<'a> Shelf<'a> {
                 shelf.open.push((namespace, uid));
             }
             shelf.admits.insert((namespace, uid), admits);
+            if order::is_complete(order) {
+                shelf.complete.insert((namespace, uid));
+            }
         }
         let mut lots: BTreeMap<(Source<'a>, Amounts), Vec<Candidate<'a>>> = BTreeMap::new();
         for candidate in candidates {
@@ -229,7 +235,9 @@ impl<'a> Shelf<'a> {
                 self.look(applicant, needs, lot, *first..candidates.len(), &mut best, &mut misfit);
             }
         }
-        best.map(|choice| choice.spot).ok_or_else(|| no_ticket(wanted, misfit))
+        let source = wanted.order.and_then(|order| self.source_of(order));
+        let complete = source.is_some_and(|source| self.complete.contains(&source));
+        best.map(|choice| choice.spot).ok_or_else(|| no_ticket(wanted, misfit, complete))
     }
 
     /// Of orders elsewhere it is not told whether they exist.
@@ -333,8 +341,11 @@ fn has_labels(applicant: &Applicant<'_>, ticket: &Ticket) -> bool {
     applicant.ask.selector.as_ref().is_none_or(|selector| selector.matches(labels))
 }
 
-fn no_ticket(wanted: Wanted<'_>, misfit: Option<(&Ticket, Misfit)>) -> Wait {
+fn no_ticket(wanted: Wanted<'_>, misfit: Option<(&Ticket, Misfit)>, complete: bool) -> Wait {
     match misfit {
+        None if complete => {
+            Wait::new("OrderComplete", format!("no {wanted} is ready, and the order makes none again: it is complete"))
+        }
         None => Wait::new("NoTicketReady", format!("no {wanted} is ready")),
         Some((ticket, misfit)) => {
             let name = ticket.metadata.name.as_deref().unwrap_or_default();

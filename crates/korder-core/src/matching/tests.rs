@@ -3,6 +3,7 @@ use korder_api::order::{AllowedNamespaces, FromNamespaces, RefreshPolicy};
 use korder_api::{Order, TicketPhase};
 
 use super::*;
+use crate::conditions::{self, Say};
 use crate::fixtures::{at, claimant, ending, guardian, node, order, ticket};
 use crate::namespace::Namespace;
 use crate::node::Node;
@@ -134,7 +135,12 @@ fn why_a_pod_waits() {
     assert_eq!(reason(|pod| pod.spec.priority = Some(-1)), "NoTicketFits");
     assert_eq!(reason(|pod| pod.spec.scheduler_name = Some("other".into())), "NoTicketFits");
     assert_eq!(reason(|pod| pod.metadata.namespace = Some("other".into())), "OrderNotFound");
-    assert_eq!(OnShelf::of([]).assign(&[claimant(1)]), [pair("p-1", "NoTicketReady")]);
+    let mut empty = OnShelf::of([]);
+    assert_eq!(empty.assign(&[claimant(1)]), [pair("p-1", "NoTicketReady")]);
+    let complete =
+        Say { type_: conditions::READY, holds: true, reason: "Complete", message: "all are used up".to_owned() };
+    conditions::set(&mut empty.orders[0].status.get_or_insert_default().conditions, complete, None, at(0));
+    assert_eq!(empty.assign(&[claimant(1)]), [pair("p-1", "OrderComplete")]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(super) fn for_pod(scene: &Scene<'_>, wanted: Option<Wanted<'_>>, reason: &st
         "OrderNotFound" => {
             one(format!("make that order, or make the pod anew with another one in `{}`", names::ANNOTATION_ORDER))
         }
-        "NoTicketReady" => wanted.map(|wanted| for_more(scene, wanted)).unwrap_or_default(),
+        "NoTicketReady" | "OrderComplete" => wanted.map(|wanted| for_more(scene, wanted)).unwrap_or_default(),
         "NoTicketFits" => {
             one("an order whose tickets reserve what the pod requests, on nodes where the pod may run".to_owned())
         }
