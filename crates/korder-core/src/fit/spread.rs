@@ -143,6 +143,8 @@ mod tests {
         assert_eq!(fits(&one(), &even(&json!({"whenUnsatisfiable": "ScheduleAnyway"}))), ["a", "b", "c"]);
         let told = one().told(&even(&json!({})), "a").unwrap();
         assert_eq!(told, "its `zone` would have 2 pods more than another, and 1 is the most");
+        let everybody = json!({"labelSelector": {"matchLabels": null}});
+        assert_eq!(fits(&one(), &even(&everybody)), ["a", "b", "c"], "a selector of everything counts nobody");
         // One that would not count itself.
         let stranger = labelled(even(&json!({})), "app", "other");
         assert_eq!(fits(&one(), &stranger), ["a", "b", "c"]);
