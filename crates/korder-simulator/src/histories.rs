@@ -11,7 +11,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::objects::{claimant, competitor, node, order};
+use crate::objects::{asking, claimant, competitor, node, order};
 use crate::oracle;
 use crate::world::World;
 
@@ -67,7 +67,7 @@ struct User {
 impl User {
     async fn make_a_move(&self, rng: &mut Rng, n: usize) {
         let name = ORDERS[rng.usize(0..ORDERS.len())];
-        match rng.u8(0..20) {
+        match rng.u8(0..22) {
             0..=3 => {
                 let policy = ["Never", "OnClaim", "Always"][rng.usize(0..3)];
                 // What always comes again would never be quiet if it did not last.
@@ -76,7 +76,8 @@ impl User {
                     create(&self.sim, order(name, rng.u32(0..5), policy, duration));
                 }
             }
-            4..=8 => create(&self.sim, claimant(&format!("pod-{n}"), Some(name))),
+            4..=7 => create(&self.sim, claimant(&format!("pod-{n}"), Some(name))),
+            8 | 18 => self.ask_in_a_special_way(rng, n, name),
             9 => create(&self.sim, claimant(&format!("pod-{n}"), None)),
             10..=11 => self.change_ones_mind(rng, &format!("pod-{n}"), name).await,
             12 => create(&self.sim, competitor(&format!("other-{n}"))),
@@ -84,7 +85,29 @@ impl User {
             15 => self.delete_one::<Pod>("pods", rng, |pod| pod["metadata"]["labels"].is_object()).await,
             16 => self.delete_one::<Ticket>("tickets.core.korder.dev", rng, |_| true).await,
             17 => self.delete_one::<Order>("orders.core.korder.dev", rng, |_| true).await,
+            19 => self.ask_together(rng, n, name),
             _ => self.scale(name, rng.u32(0..5)).await,
+        }
+    }
+
+    /// Asks for a ticket without requiring it, or for some time only.
+    fn ask_in_a_special_way(&self, rng: &mut Rng, n: usize, order: &str) {
+        let timeout = ["1s", "20s", "2m"][rng.usize(0..3)];
+        let then = ["Wait", "Fallback", "Fail"][rng.usize(0..3)];
+        let optional = [("order", order), ("required", "false")];
+        let impatient = [("order", order), ("timeout", timeout), ("on-timeout", then)];
+        let annotations: &[_] = if rng.bool() { &optional } else { &impatient };
+        create(&self.sim, asking(&format!("pod-{n}"), annotations));
+    }
+
+    /// Asks for several tickets or none; now and then one of the pods never comes.
+    fn ask_together(&self, rng: &mut Rng, n: usize, order: &str) {
+        let size = rng.usize(2..4);
+        let come = if rng.u8(0..4) == 0 { size - 1 } else { size };
+        let (group, size) = (format!("group-{n}"), size.to_string());
+        for member in 0..come {
+            let annotations = [("order", order), ("group", &group), ("group-size", &size)];
+            create(&self.sim, asking(&format!("pod-{n}-{member}"), &annotations));
         }
     }
 

@@ -38,6 +38,14 @@ pub fn claimant(name: &str, order: Option<&str>) -> Value {
     pod
 }
 
+/// A pod of one core with these annotations, whose keys are given without `korder.dev/`.
+pub fn asking(name: &str, annotations: &[(&str, &str)]) -> Value {
+    let mut pod = competitor(name);
+    let annotations = annotations.iter().map(|(key, value)| (format!("korder.dev/{key}"), json!(value)));
+    pod["metadata"]["annotations"] = annotations.collect();
+    pod
+}
+
 /// A pod of one core and of the claimants' priority that asks for nothing else.
 pub fn competitor(name: &str) -> Value {
     json!({

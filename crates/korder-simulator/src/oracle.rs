@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kooper_sim::{Sim, Write};
 use korder_api::{Order, Ticket, TicketPhase, names};
+use korder_core::ask::{Ask, Group, OnTimeout};
 use korder_core::handover::may_try_again;
 use korder_core::pod::Pod;
 use korder_core::scheduler::SETTLE;
@@ -22,6 +23,7 @@ pub fn judge(sim: &Sim) -> Vec<String> {
     let mut violations = Owners::judge(&history);
     violations.extend(thefts(&history));
     violations.extend(losses(&history));
+    violations.extend(split_groups(&history));
     violations.extend(restless(&history, sim.clock().now()));
     violations.extend(leftovers(sim));
     violations
@@ -202,14 +204,65 @@ fn leftovers(sim: &Sim) -> Vec<String> {
             wrong.push(format!("the status of order `{name}` is not what is there"));
         }
     }
-    let ready = |pod: &Pod| {
-        tickets.iter().any(|ticket| {
-            let of = ticket.order().map(|(name, _)| name);
-            ticket.phase() == TicketPhase::Ready && pod.annotation(names::ANNOTATION_ORDER) == of
-        })
+    wrong.extend(pods.iter().filter_map(|pod| waits_in_vain(pod, &pods, &tickets)));
+    wrong
+}
+
+/// A pod that waits though it could be served, or does not want to wait.
+fn waits_in_vain(pod: &Pod, pods: &[Pod], tickets: &[Ticket]) -> Option<String> {
+    let waits = |pod: &Pod| pod.is_claimant() && pod.is_gated() && !pod.is_ending();
+    if !waits(pod) {
+        return None;
+    }
+    let ask = Ask::of(pod).ok()?;
+    let is_ready = |ticket: &&Ticket| {
+        let order = ticket.order().map(|(name, _)| name);
+        ticket.phase() == TicketPhase::Ready && ask.wanted.order.is_none_or(|(_, name)| Some(name) == order)
     };
-    for pod in pods.iter().filter(|pod| pod.is_claimant() && pod.is_gated() && ready(pod)) {
-        wrong.push(format!("pod `{}` waits though a ticket of its order is ready", pod.name()));
+    let ready = tickets.iter().filter(is_ready).count();
+    let (needed, here) = ask.group.map_or((1, 1), |group| {
+        let here = pods.iter().filter(|other| waits(other) && Group::of(other) == Some(group));
+        (group.size, here.count())
+    });
+    let fault = if !ask.required {
+        "though it requires no ticket"
+    } else if ask.timeout.is_some_and(|timeout| timeout.then != OnTimeout::Wait) {
+        "though its time is long over"
+    } else if here >= needed && ready >= needed {
+        "though a ticket of its order is ready"
+    } else {
+        return None;
+    };
+    Some(format!("pod `{}` waits {fault}", pod.name()))
+}
+
+/// No pod of a group is let go for a ticket before so many of the group have had one.
+fn split_groups(history: &[Arc<Write>]) -> Vec<String> {
+    let mut claimed: BTreeSet<String> = BTreeSet::new();
+    let mut groups: BTreeMap<(String, usize), BTreeSet<String>> = BTreeMap::new();
+    let mut wrong = vec![];
+    for write in history {
+        let Some(after) = &write.after else { continue };
+        if write.is_of("tickets.core.korder.dev")
+            && let Ok(ticket) = after.parse::<Ticket>()
+        {
+            claimed.extend(ticket.claim().map(|claim| claim.uid.clone()));
+        }
+        if !write.is_of("pods") {
+            continue;
+        }
+        let Ok(pod) = after.parse::<Pod>() else { continue };
+        let Some(group) = Group::of(&pod) else { continue };
+        let members = groups.entry((group.name.to_owned(), group.size)).or_default();
+        members.insert(pod.uid().to_owned());
+        let let_go = !pod.is_gated() && pod.annotation(names::ANNOTATION_BOUND_TICKET).is_some();
+        if let_go && members.intersection(&claimed).count() < group.size {
+            wrong.push(format!(
+                "write {}: pod `{}` was let go before its group had tickets",
+                write.revision,
+                pod.name()
+            ));
+        }
     }
     wrong
 }

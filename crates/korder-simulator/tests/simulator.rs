@@ -1,12 +1,14 @@
 //! The runs of the simulator that every change must pass; `make soak` plays many more.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use kooper_sim::fault::{Effect, FaultPlan, Requests, When};
 use kooper_sim::{Sim, Verb, run};
 use korder_core::node::Node;
 use korder_core::pod::Pod;
-use korder_simulator::objects::{claimant, node, order};
+use korder_simulator::objects::{asking, claimant, node, order};
 use korder_simulator::world::World;
 use korder_simulator::{crash_points, disturbed, histories, nodes, oracle, schedulers};
 use kube::Api;
@@ -168,4 +170,39 @@ fn a_seed_replays_its_run_and_another_seed_does_not() {
     assert_eq!(violations, Vec::<String>::new());
     assert_eq!(digest(1).0, first);
     assert_ne!(digest(2).0, first);
+}
+
+/// Three pods that claim all or nothing, on two nodes; what came of it, and the writes that it took, first and last.
+fn group(plan: FaultPlan) -> (BTreeMap<String, usize>, Vec<String>, RangeInclusive<u64>) {
+    run(3, |sim| async move {
+        assert!(sim.create(node("n1", 3)).is_ok() && sim.create(node("n2", 3)).is_ok());
+        let mut world = World::new(sim.clone(), plan);
+        assert!(sim.create(order("o", 3, "OnClaim", "1h")).is_ok());
+        let is = |sim: &Sim, phase: &str, count: usize| {
+            let tickets = sim.objects("tickets.core.korder.dev");
+            tickets.iter().filter(|ticket| ticket.value()["status"]["phase"] == phase).count() == count
+        };
+        world.until("three tickets are ready", |sim| is(sim, "Ready", 3)).await;
+        let first = world.writes() + 1;
+        for name in ["a", "b", "c"] {
+            assert!(sim.create(asking(name, &[("order", "o"), ("group", "g"), ("group-size", "3")])).is_ok());
+        }
+        world.until("three tickets are used", |sim| is(sim, "Used", 3)).await;
+        let writes = first..=world.writes();
+        world.run(Duration::from_mins(1)).await;
+        (oracle::summary(&sim), oracle::judge(&sim), writes)
+    })
+}
+
+#[test]
+fn a_group_is_finished_or_undone_wherever_the_controllers_are_killed() {
+    let (whole, violations, writes) = group(FaultPlan::none());
+    assert_eq!(violations, Vec::<String>::new());
+    assert!(writes.clone().count() > 15, "the scenario has become empty: {writes:?}");
+    for n in writes {
+        for plan in [FaultPlan::crash_before_write(n), FaultPlan::crash_after_write(n)] {
+            let (summary, violations, _) = group(plan.clone());
+            assert_eq!((&summary, violations), (&whole, Vec::new()), "{plan:?}");
+        }
+    }
 }

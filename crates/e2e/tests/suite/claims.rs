@@ -1,6 +1,7 @@
 //! Which pods get a ticket, and what those are told that wait.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::objects::{self, Size};
@@ -8,8 +9,9 @@ use e2e::{Case, Log};
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use korder_api::order::RefreshPolicy;
-use korder_api::{Ticket, TicketPhase, names};
+use korder_api::{Order, Ticket, TicketPhase, names};
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -32,29 +34,57 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.add(pods_that_come_and_go_leave_no_claim_behind);
 }
 
+/// 8 of 64 pods are served, and 56 are told why not; as tickets come they are served in the order of the line.
 async fn eight_tickets_serve_eight_of_sixty_four_pods(case: &Case) -> Result<()> {
-    case.add_nodes(1, NODE).await?;
+    case.add_nodes(1, Size { cpu: "40", memory: "80Gi" }).await?;
+    let urgent = case.add_priority_class("urgent", 1000).await?;
     let mut order = case.order("shelf", 8, SIZE);
     order.spec.strategy = Some(objects::refreshed(RefreshPolicy::Never));
+    order.spec.paused = Some(true);
     case.create(&order).await?;
-    order_is_ready(case, "shelf", 8).await?;
-    let pods: Vec<Pod> = (0..64).map(|number| case.claimant(&format!("app-{number}"), "shelf", SIZE)).collect();
-    try_join_all(pods.iter().map(|pod| case.create(pod))).await?;
+    let pod = |number: i32| {
+        let mut pod = case.claimant(&format!("app-{number}"), "shelf", SIZE);
+        pod.spec.get_or_insert_default().priority_class_name = (number % 8 == 0).then(|| urgent.clone());
+        pod
+    };
+    let pods: Vec<Pod> = (0..64).map(pod).collect();
+    let made = try_join_all(pods.iter().map(|pod| case.create(pod))).await?;
+    let mut line: Vec<_> = made.iter().map(|pod| (place_in_line(pod), pod.name_any())).collect();
+    line.sort();
+    let resume = Patch::Merge(json!({"spec": {"paused": false}}));
+    case.api::<Order>().patch("shelf", &PatchParams::default(), &resume).await?;
+    let apps = |log: &Log<Pod>| -> Vec<Arc<Pod>> {
+        log.objects().filter(|pod| pod.name_any().starts_with("app-")).cloned().collect()
+    };
     let settled = |log: &Log<Pod>| {
-        let apps = || log.objects().filter(|pod| pod.name_any().starts_with("app-"));
-        let served = apps().filter(|pod| node_of(pod).is_some()).count();
-        let told = apps().filter(|pod| is_gated(pod) && waits_for(pod).is_some()).count();
-        (served == 8 && told == 56)
-            .then(|| apps().filter_map(|pod| waits_for(pod)).map(|(why, _)| why.to_owned()).collect())
+        let served = apps(log).iter().filter(|pod| node_of(pod).is_some()).count();
+        let told = apps(log);
+        let reasons = told.iter().filter(|pod| is_gated(pod)).filter_map(|pod| waits_for(pod));
+        let reasons: Vec<&str> = reasons.map(|(why, _)| why).collect();
+        (served == 8 && reasons.len() == 56).then(|| reasons.iter().map(ToString::to_string).collect())
     };
     let reasons: BTreeSet<String> = case.pods.until("8 pods run and 56 are told why they wait", settled).await?;
     ensure!(reasons == BTreeSet::from(["NoTicketReady".to_owned()]), "the reasons are {reasons:?}");
-    let used = |log: &Log<Ticket>| {
-        let used = log.objects().filter(|ticket| ticket.phase() == TicketPhase::Used);
-        let holders: BTreeSet<_> = used.filter_map(|ticket| ticket.claim().map(|claim| claim.uid.clone())).collect();
-        (holders.len() == 8).then_some(())
-    };
-    case.tickets.until("8 tickets are used by 8 pods", used).await
+    for served in [8, 16, 36, 64] {
+        let scale = Patch::Merge(json!({"spec": {"replicas": served}}));
+        case.api::<Order>().patch("shelf", &PatchParams::default(), &scale).await?;
+        let holders = |log: &Log<Ticket>| {
+            let used = log.objects().filter(|ticket| ticket.phase() == TicketPhase::Used);
+            let holders: BTreeSet<String> = used.filter_map(|ticket| Some(ticket.claim()?.name.clone())).collect();
+            (holders.len() == usize::try_from(served).ok()?).then_some(holders)
+        };
+        let holders = case.tickets.until(format!("{served} tickets are used by as many pods"), holders).await?;
+        let first: BTreeSet<String> = line.iter().take(holders.len()).map(|(_, name)| name.clone()).collect();
+        ensure!(holders == first, "served are {holders:?}, and first in line {first:?}");
+    }
+    let alone = |log: &Log<Pod>| apps(log).iter().all(|pod| !is_gated(pod)).then_some(());
+    case.pods.until("nobody waits", alone).await
+}
+
+/// Higher priority first, then the older, then by uid; the least is first.
+fn place_in_line(pod: &Pod) -> (i32, Option<Time>, Option<String>) {
+    let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+    (-priority, pod.metadata.creation_timestamp.clone(), pod.uid())
 }
 
 async fn the_line_is_by_priority_then_age(case: &Case) -> Result<()> {

@@ -5,10 +5,12 @@
 
 mod account;
 mod asks;
+mod attacks;
 mod claims;
 mod examples;
 mod fits;
 mod gate;
+mod groups;
 mod idle;
 mod installed;
 mod limits;
@@ -24,6 +26,7 @@ mod suite;
 mod theft;
 mod until;
 mod why;
+mod workloads;
 
 use std::process::ExitCode;
 
@@ -47,10 +50,13 @@ fn main() -> ExitCode {
     scheduler_agrees::tests(&mut suite);
     account::tests(&mut suite);
     asks::tests(&mut suite);
+    attacks::tests(&mut suite);
     claims::tests(&mut suite);
     examples::tests(&mut suite);
     fits::tests(&mut suite);
     gate::tests(&mut suite);
+    groups::tests(&mut suite);
+    workloads::tests(&mut suite);
     idle::tests(&mut suite);
     names::tests(&mut suite);
     orders::tests(&mut suite);

@@ -32,8 +32,6 @@ pub(super) fn claims_with(caches: &Caches, ticket: &Ticket) -> Vec<Arc<Ticket>> 
 }
 
 fn has_seat(caches: &Caches, pod: &Pod) -> bool {
-    if !pod.is_gated() {
-        return ticket::named_on(pod).is_some();
-    }
-    caches.tickets.by_index(BY_CLAIMANT, pod.uid()).iter().any(|ticket| ticket.phase() == TicketPhase::Claimed)
+    let claims = || caches.tickets.by_index(BY_CLAIMANT, pod.uid());
+    ticket::named_on(pod).is_some() || claims().iter().any(|ticket| ticket.phase() == TicketPhase::Claimed)
 }

@@ -351,3 +351,16 @@ fn a_pod_that_was_let_go_is_believed_more_than_an_old_view_of_the_guardian() {
     let behind = Case { guardian: Case::claimed(1).guardian, ..ungated };
     assert_eq!(actions(&[behind], at(SOON)), []);
 }
+
+#[test]
+fn a_claim_waits_for_its_group_and_nobody_waits_for_it() {
+    let gathering = || Case { group_is_seated: false, ..Case::claimed(1) };
+    assert_eq!(actions(&[gathering()], at(SOON)), []);
+    assert_eq!(actions(&[gathering(), Case::claimed(2)], at(SOON)), [(1, Action::Nominate)]);
+    assert_eq!(actions(&[gathering(), Case::claimed(2).nominated()], at(SOON)), [(1, Action::RemoveGuardian)]);
+    let late = Action::GiveBack("its group did not come together in time");
+    assert_eq!(actions(&[gathering()], at(10) + DEADLINE), [(0, late)]);
+    // Once it is promised there is no way back for the others of the group.
+    let begun = Case { group_is_seated: false, ..Case::claimed(1).nominated() };
+    assert_eq!(actions(&[begun], at(SOON)), [(0, Action::RemoveGuardian)]);
+}

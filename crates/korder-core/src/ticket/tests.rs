@@ -209,3 +209,25 @@ fn a_guardian_that_does_not_go_costs_its_ticket() {
     let uid = stuck.uid().to_owned();
     assert_eq!(plan(&seen(&pending, Some(&stuck)), at(21)).step, Some(Step::DeleteGuardian(uid)));
 }
+
+#[test]
+fn a_pod_names_its_ticket_with_the_namespace_where_that_is_another_one() {
+    let ticket = ticket(1, TicketPhase::Claimed);
+    let mut pod = claimant(1);
+    for (namespace, name) in [("default", "o-1"), ("team-a", "default/o-1")] {
+        pod.metadata.namespace = Some(namespace.into());
+        assert_eq!(name_for(&pod, &ticket), name);
+        let written = name_for(&pod, &ticket);
+        pod.metadata.annotations.get_or_insert_default().insert(names::ANNOTATION_BOUND_TICKET.into(), written);
+        assert_eq!(named_on(&pod), Some(("default", "o-1")));
+    }
+}
+
+#[test]
+fn an_owner_reference_alone_makes_no_guardian() {
+    let ticket = ticket(1, TicketPhase::Ready);
+    let mut forged = guardian(&ticket);
+    assert!(is_guardian_of(&forged, &ticket));
+    forged.metadata.labels = None;
+    assert!(!is_guardian_of(&forged, &ticket));
+}
