@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use e2e::objects::Size;
 use e2e::{Case, Log};
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use korder_api::{Ticket, TicketPhase, names};
@@ -24,6 +24,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.add(the_pods_of_a_stateful_set_claim);
     suite.add(the_pods_of_a_job_claim);
     suite.add(a_rolling_update_claims_anew);
+    suite.add(the_pods_of_a_daemon_set_claim_on_their_nodes);
 }
 
 /// A pod template that asks for a ticket of the order `shelf`.
@@ -133,5 +134,25 @@ async fn a_rolling_update_claims_anew(case: &Case) -> Result<()> {
     let after = case.pods.until("three new pods have tickets, and the old are gone", renewed).await?;
     holders_are(case, &after).await?;
     order_says(case, "shelf", "the order has refilled", |status| (status.used, status.ready) == (3, 2)).await?;
+    Ok(())
+}
+
+/// Its controller names the node of each pod by a required affinity to a field.
+async fn the_pods_of_a_daemon_set_claim_on_their_nodes(case: &Case) -> Result<()> {
+    let nodes = case.add_nodes(2, Size { cpu: "1", memory: "2Gi" }).await?;
+    // With two places a node, each pod has one to choose on its own.
+    case.create(&case.order("shelf", 4, SIZE)).await?;
+    order_is_ready(case, "shelf", 4).await?;
+    let set: DaemonSet = serde_json::from_value(json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "app"},
+        "spec": {"selector": {"matchLabels": {"app": "app"}}, "template": template(case)},
+    }))?;
+    case.create(&set).await?;
+    let pods = until_served(case, 2).await?;
+    holders_are(case, &pods).await?;
+    let log = case.pods.log();
+    let places: BTreeSet<String> =
+        pods.iter().filter_map(|(_, name, _)| Some(node_of(log.get(name)?)?.to_owned())).collect();
+    ensure!(places == nodes.into_iter().collect(), "the pods are on {places:?}");
     Ok(())
 }
