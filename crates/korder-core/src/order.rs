@@ -3,7 +3,7 @@
 //! Tickets are numbered through the life of an order (`my-order-1`, `my-order-2`, …): their names are known before they
 //! are made, so that a creation whose reply was lost is not made twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -79,8 +79,12 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
     let unclaimed = unclaimed(order, &there);
     let live = size(unclaimed.len());
     let before = order.status.as_ref();
-    let highest = tickets.iter().filter_map(|ticket| ordinal(order, ticket)).max().unwrap_or(0);
-    let issued = before.map_or(0, |status| status.issued).max(highest);
+    // Numbers that the status does not know yet: a crash may have come between the creations of a plan, which are made
+    // side by side, so that some below the highest were never made.
+    let recorded = before.map_or(0, |status| status.issued);
+    let numbers = tickets.iter().filter_map(|ticket| ordinal(order, ticket));
+    let unrecorded: BTreeSet<i64> = numbers.filter(|&number| number > recorded).collect();
+    let issued = recorded + i64::from(size(unrecorded.len()));
     let closed = if policy == RefreshPolicy::OnClaim {
         with_those_in(TicketPhase::Expired, closed(order), order, tickets)
     } else {
@@ -103,12 +107,15 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
         RefreshPolicy::Never => wanted - live,
         RefreshPolicy::OnClaim | RefreshPolicy::Always => wanted - live - claimed,
     };
-    let missing = i64::from(missing.max(0));
+    let missing = usize::try_from(missing).unwrap_or(0);
     let surplus = if paused { 0 } else { usize::try_from(live - wanted).unwrap_or(0) };
-    let create: Vec<Ticket> = (1..=missing).map(|n| make(order, template, issued + n)).collect();
+    let free = (recorded + 1..).filter(|number| !unrecorded.contains(number));
+    let created: Vec<i64> = free.take(missing).collect();
+    let create = created.iter().map(|&number| make(order, template, number)).collect();
     let delete = unclaimed.into_iter().take(surplus).cloned().collect();
 
-    let summary = Summary { order, tickets: &there, policy, wanted, issued: issued + missing, closed, lost };
+    let issued = unrecorded.into_iter().chain(created).max().unwrap_or(recorded);
+    let summary = Summary { order, tickets: &there, policy, wanted, issued, closed, lost };
     let status = summary.status(now);
     Plan { create, delete, status: (before != Some(&status)).then_some(status) }
 }

@@ -97,6 +97,18 @@ fn never_issues_no_more_though_a_ticket_was_deleted() {
 }
 
 #[test]
+fn what_a_crash_left_out_between_two_creations_is_made_up_for() {
+    for policy in [RefreshPolicy::Never, RefreshPolicy::OnClaim, RefreshPolicy::Always] {
+        let mut order = order(3, policy);
+        let mut tickets = vec![ticket(3, Pending)];
+        let plan = carry_out(&mut order, &mut tickets);
+        assert_eq!(names(&plan.create), ["o-1", "o-2"], "{policy:?}");
+        assert_eq!(order.status.as_ref().unwrap().issued, 3);
+        assert!(carry_out(&mut order, &mut tickets).create.is_empty(), "{policy:?}");
+    }
+}
+
+#[test]
 fn never_keeps_what_it_holds_up_to_its_replicas() {
     let mut order = order(3, RefreshPolicy::Never);
     let mut tickets = vec![];
