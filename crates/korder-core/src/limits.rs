@@ -58,8 +58,9 @@ const SCOPED: [&str; 7] = ["pods", "cpu", "memory", "requests.cpu", "requests.me
 
 /// The same quota for all pods but guardians.
 ///
-/// `twins` are the priority classes of guardians. A quota with a scope may only limit what [`SCOPED`] names: what else it
-/// limits goes into a second one, named `NAME-unscoped`. One that has a scope on priority classes already is left alone.
+/// `twins` are the priority classes of guardians. A quota with a scope may only limit pods and amounts of CPU and memory:
+/// what else it limits goes into a second one, named `NAME-unscoped`. One that has a scope on priority classes already is
+/// left alone.
 pub fn without_guardians(quota: &ResourceQuota, twins: Vec<String>) -> Vec<ResourceQuota> {
     let spec = quota.spec.clone().unwrap_or_default();
     let on_classes = |requirement: &ScopedResourceSelectorRequirement| requirement.scope_name == "PriorityClass";
