@@ -65,7 +65,7 @@ async fn never_issues_each_ticket_once(case: &Case) -> Result<()> {
     let status = order.status.clone().unwrap_or_default();
     ensure!((status.issued, status.wanted) == (2, 0), "{status:?}");
     case.create(&case.claimant("third", "shelf", SIZE)).await?;
-    pod_waits(case, "third", "NoTicketReady").await?;
+    pod_waits(case, "third", "OrderComplete").await?;
     Ok(())
 }
 
