@@ -17,6 +17,7 @@ mod environment;
 mod history;
 mod kubectl;
 pub mod objects;
+mod runtime;
 mod shown;
 mod up;
 
@@ -24,5 +25,6 @@ pub use case::{Case, Skipped, told};
 pub use environment::Environment;
 pub use history::{Change, DEADLINE, Event, History, Log, follow};
 pub use kubectl::{Kubectl, Output};
+pub use runtime::runtime;
 pub use shown::Shown;
 pub use up::{Up, korder_program};

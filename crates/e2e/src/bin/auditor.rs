@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::Parser;
 use cli::{OutputFormat, Printer};
 use e2e::audit::{Auditor, Report};
@@ -39,11 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
-    // Before anything speaks TLS: with two providers linked and none chosen, rustls panics.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        bail!("a TLS provider was installed before `main` did it");
-    }
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
+    let runtime = e2e::runtime()?;
     let report = runtime.block_on(audit(printer))?;
     match arguments.output {
         OutputFormat::Json => printer.json(&report)?,

@@ -35,9 +35,7 @@ impl Ground {
 impl Suite {
     /// A run without tests.
     pub(crate) fn new() -> Self {
-        // Before anything speaks TLS: with two providers linked and none chosen, rustls panics.
-        rustls::crypto::ring::default_provider().install_default().expect("nothing before this speaks TLS");
-        let runtime = Runtime::new().expect("a machine that can run tests can run an asynchronous runtime");
+        let runtime = e2e::runtime().expect("a machine that can run tests can run an asynchronous runtime");
         Self { ground: Arc::new(Ground { runtime, environment: OnceCell::new() }), trials: Vec::new() }
     }
 

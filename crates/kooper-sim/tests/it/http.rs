@@ -157,3 +157,8 @@ impl Http {
 pub(crate) fn version(object: &Value) -> u64 {
     object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
 }
+
+/// The path of an object.
+pub(crate) fn named(path: &str, name: &str) -> String {
+    format!("{path}/{name}")
+}

@@ -5,6 +5,7 @@ mod actors;
 mod determinism;
 mod faults;
 mod http;
+mod lists;
 mod pods;
 mod scheduling;
 mod semantics;

@@ -47,15 +47,11 @@ fn main() -> ExitCode {
 }
 
 fn run(Arguments { output, .. }: Arguments, printer: Printer) -> anyhow::Result<()> {
-    // Before anything speaks TLS: with two providers linked and none chosen, rustls panics.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        bail!("a TLS provider was installed before `main` did it");
-    }
     let before = match fs::read_to_string(&output) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         read => read.with_context(|| format!("cannot read `{}`", output.display()))?,
     };
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
+    let runtime = e2e::runtime()?;
     let report = runtime.block_on(async {
         tokio::select! {
             report = measure(printer) => report,

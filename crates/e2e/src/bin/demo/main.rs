@@ -40,11 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
-    // Before anything speaks TLS: with two providers linked and none chosen, rustls panics.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        anyhow::bail!("a TLS provider was installed before `main` did it");
-    }
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
+    let runtime = e2e::runtime()?;
     chapter::chosen(&arguments.chapter).try_for_each(|chapter| runtime.block_on(tell(chapter, arguments.keep, printer)))
 }
 

@@ -58,11 +58,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
-    // Before anything speaks TLS: with two providers linked and none chosen, rustls panics.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        bail!("a TLS provider was installed before `main` did it");
-    }
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
+    let runtime = e2e::runtime()?;
     runtime.block_on(async {
         tokio::select! {
             soaked = soak(arguments, printer) => soaked,
