@@ -44,6 +44,7 @@ async fn a_pod_that_fits_no_ticket_waits_and_is_told_why(case: &Case) -> Result<
         ("cpu", requests(json!({"cpu": "501m", "memory": "1Gi"})), "cpu"),
         ("memory", requests(json!({"cpu": "500m", "memory": "1025Mi"})), "memory"),
         ("storage", requests(json!({"cpu": "500m", "ephemeral-storage": "1"})), "ephemeral-storage"),
+        ("pages", app(&json!({"resources": {"limits": {"hugepages-2Mi": "2Mi", "cpu": "500m"}}})), "hugepages-2Mi"),
         ("device", app(&json!({"resources": {"limits": {"example.com/device": "1"}}})), "example.com/device"),
         ("sidecar", json!({"initContainers": [sidecar]}), "cpu"),
         ("pod-level", json!({"resources": {"requests": {"cpu": "600m"}}}), "cpu"),
@@ -328,7 +329,8 @@ fn app(difference: &Value) -> Value {
     json!({"containers": [container]})
 }
 
-/// Pods whose specs differ so from one that fits all wait for this reason, and are told what it is about.
+/// Pods whose specs differ so from one that fits all wait for this reason, and are told what it is about, by their
+/// condition and by `korder why`.
 async fn each_waits(case: &Case, table: &[(&str, Value, &str)], reason: &str) -> Result<()> {
     for (name, difference, _) in table {
         case.create(&merged(case.claimant(name, "shelf", SIZE), &json!({"spec": difference}))?).await?;
@@ -337,6 +339,8 @@ async fn each_waits(case: &Case, table: &[(&str, Value, &str)], reason: &str) ->
         let message = pod_waits(case, name, reason).await?;
         ensure!(message.contains(told), "`{name}` is told: {message}");
         event_tells(case, "Pod", name, reason).await?;
+        let why = case.korder(&["why", &format!("pod/{name}")]).await?;
+        ensure!(why.contains(reason) && why.contains(told), "`korder why pod/{name}` says: {why}");
     }
     Ok(())
 }
