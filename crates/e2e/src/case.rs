@@ -244,14 +244,23 @@ impl Case {
 
     /// Makes a priority class for this test alone, which is named after it: `NAMESPACE-NAME`.
     pub async fn add_priority_class(&self, name: &str, value: i32) -> Result<String> {
+        self.add_class(name, PriorityClass { value, ..PriorityClass::default() }).await
+    }
+
+    /// The same for pods that wait for a place and take none by force.
+    pub async fn add_patient_priority_class(&self, name: &str, value: i32) -> Result<String> {
+        let preemption_policy = Some("Never".to_owned());
+        self.add_class(name, PriorityClass { value, preemption_policy, ..PriorityClass::default() }).await
+    }
+
+    async fn add_class(&self, name: &str, class: PriorityClass) -> Result<String> {
         let name = format!("{}-{name}", self.namespace);
         let metadata = ObjectMeta {
             name: Some(name.clone()),
             labels: Some([(OF_CASE.to_owned(), self.namespace.clone())].into()),
             ..ObjectMeta::default()
         };
-        let class = PriorityClass { metadata, value, ..PriorityClass::default() };
-        let made = Api::all(self.client()).create(&PostParams::default(), &class).await;
+        let made = Api::all(self.client()).create(&PostParams::default(), &PriorityClass { metadata, ..class }).await;
         made.with_context(|| format!("cannot make the priority class `{name}`"))?;
         Ok(name)
     }

@@ -16,6 +16,9 @@ use crate::ticket::{self, name_for};
 
 /// After this long a hand-over that is not done is given up.
 pub const DEADLINE: SignedDuration = SignedDuration::from_secs(30);
+/// The same for a pod that was let go and that the scheduler has not come to yet: it is busy or away, and a place that is
+/// given up goes to whomever it comes to first.
+const UNTRIED_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 /// A pod that the scheduler refuses is given this long: one attempt may have come too early.
 const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(5);
 
@@ -185,10 +188,14 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     }
     let age = age(ticket, now);
     if !pod.is_gated() && (let_go || !(may_try_again(pod) || is_second_try(pod))) {
-        // A second try still shows why the first one failed.
-        let told = age >= REFUSED_GRACE && !is_second_try(pod) && pod.unschedulable().is_some();
+        let deadline = match pod.unschedulable() {
+            None if is_promised(pod, ticket) => UNTRIED_DEADLINE,
+            // A second try still shows why the first one failed.
+            Some(_) if !is_second_try(pod) => REFUSED_GRACE,
+            _ => DEADLINE,
+        };
         // What was let go for this ticket was so when the guardian was gone, whatever an older view of that shows.
-        return match (!let_go && guardian.is_some_and(Pod::is_running), age >= DEADLINE || told) {
+        return match (!let_go && guardian.is_some_and(Pod::is_running), age >= deadline) {
             (true, _) => off("the pod's gate was removed before the place was free"),
             (false, true) => off("the scheduler did not place the pod"),
             (false, false) => Stage::Ungated,
@@ -263,7 +270,10 @@ fn age(ticket: &Ticket, now: Timestamp) -> SignedDuration {
 /// The next time at which the claim's stage may change by itself.
 fn wake(claim: &Claim<'_>, now: Timestamp) -> Option<Timestamp> {
     let since = claim.ticket.claim()?.time.0;
-    [since + REFUSED_GRACE, since + DEADLINE].into_iter().find(|&deadline| deadline > now)
+    [REFUSED_GRACE, DEADLINE, UNTRIED_DEADLINE]
+        .map(|deadline| since + deadline)
+        .into_iter()
+        .find(|&deadline| deadline > now)
 }
 
 /// The node whose place the ticket is.

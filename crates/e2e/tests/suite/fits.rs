@@ -4,7 +4,6 @@ use anyhow::{Result, ensure};
 use e2e::Case;
 use e2e::objects::{self, Size};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::{CSIDriver, StorageClass};
 use korder_api::{TicketPhase, names};
 use kube::ResourceExt as _;
@@ -261,11 +260,7 @@ async fn a_waiting_pod_claims_when_what_was_in_its_way_is_gone(case: &Case) -> R
 async fn a_claim_is_held_while_a_stronger_pod_could_use_the_place(case: &Case) -> Result<()> {
     let size = Size { cpu: "2", memory: "4Gi" };
     case.add_nodes(1, Size { cpu: "4", memory: "16Gi" }).await?;
-    // It takes no place by force.
-    let strong = format!("{}-strong", case.namespace());
-    let classes: Api<PriorityClass> = Api::all(case.client());
-    let class = json!({"metadata": {"name": strong}, "value": 10, "preemptionPolicy": "Never"});
-    classes.create(&PostParams::default(), &serde_json::from_value(class)?).await?;
+    let strong = case.add_patient_priority_class("strong", 10).await?;
     case.create(&case.order("shelf", 1, size)).await?;
     order_is_ready(case, "shelf", 1).await?;
     // What is free and the guardian's place together are enough for it.
@@ -280,7 +275,6 @@ async fn a_claim_is_held_while_a_stronger_pod_could_use_the_place(case: &Case) -
     no_ticket_was_spent(case)?;
     case.delete::<Pod>("rival").await?;
     pod_is_bound(case, "app").await?;
-    classes.delete(&strong, &DeleteParams::default()).await?;
     Ok(())
 }
 

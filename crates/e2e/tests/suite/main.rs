@@ -63,5 +63,7 @@ fn main() -> ExitCode {
     programs::tests(&mut suite);
     refused::tests(&mut suite);
     why::tests(&mut suite);
-    suite.run(&arguments)
+    let code = suite.run(&arguments);
+    theft::print_table();
+    code
 }

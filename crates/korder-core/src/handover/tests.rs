@@ -152,7 +152,7 @@ fn a_pod_that_ended_quickly_has_still_used_its_ticket() {
 #[test]
 fn after_the_deadline_the_nomination_is_withdrawn_then_the_place_given_back() {
     let late = at(10) + DEADLINE;
-    for case in [Case::claimed(1).leaving(), Case::claimed(1).free(), Case::claimed(1).ungated()] {
+    for case in [Case::claimed(1).leaving(), Case::claimed(1).free()] {
         let steps = actions(&[case], late);
         assert!(matches!(steps[..], [(0, Action::Withdraw(..))]), "{steps:?}");
     }
@@ -160,6 +160,15 @@ fn after_the_deadline_the_nomination_is_withdrawn_then_the_place_given_back() {
     assert!(matches!(actions(&[withdrawn], late)[..], [(0, Action::GiveBack(_))]));
     let withdrawn = Case { guardian: None, ..Case::claimed(1).pod(ungated) };
     assert!(matches!(actions(&[withdrawn], late)[..], [(0, Action::GiveBack(_))]));
+}
+
+#[test]
+fn a_pod_that_the_scheduler_has_not_come_to_keeps_its_place_for_longer() {
+    let untried = || Case::claimed(1).ungated();
+    assert_eq!(actions(&[untried()], at(10) + DEADLINE), []);
+    assert!(matches!(actions(&[untried()], at(10) + UNTRIED_DEADLINE)[..], [(0, Action::Withdraw(..))]));
+    let withdrawn = || Case { guardian: None, ..Case::claimed(1).pod(ungated) };
+    assert!(matches!(actions(&[withdrawn()], at(10) + UNTRIED_DEADLINE)[..], [(0, Action::GiveBack(_))]));
 }
 
 #[test]
@@ -209,6 +218,7 @@ fn the_plan_wakes_at_the_next_deadline() {
     };
     assert_eq!(plan(&[claim], at(SOON)).wake, Some(at(15)));
     assert_eq!(plan(&[claim], at(15)).wake, Some(at(40)));
+    assert_eq!(plan(&[claim], at(40)).wake, Some(at(310)));
 }
 
 impl Case {

@@ -1,18 +1,19 @@
 //! Hand-overs by bare API calls, without korder: by its rules, or with one of them broken.
 
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result};
-use e2e::Log;
 use e2e::objects::{self, OnNodesOf as _};
+use e2e::{Case, Log};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::HandOver;
-use super::field::{Field, GUARDIANS, PLACE};
+use super::field::{Field, PLACE};
+use super::{HandOver, claimant};
 use crate::pods::{is_pending, node_of};
 
 /// A gate that is none of korder's.
@@ -32,13 +33,30 @@ pub(super) enum Rules {
     NoNomination,
     /// Of those that are nominated to a node, one after the other gets its place.
     Overlapping,
+    /// Guardians are of higher priority than the pods that they give way to, and so are those that are to follow them.
+    StrongerGuardians,
     /// The scheduler is restarted and not told again.
     NoTouch,
+}
+
+impl fmt::Display for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "bare calls by the rules",
+            Self::KeptWithRestart => "bare calls, scheduler restarted and told again",
+            Self::NoNomination => "bare calls without a nomination",
+            Self::Overlapping => "bare calls that overlap on a node",
+            Self::StrongerGuardians => "bare calls with stronger guardians, refill on",
+            Self::NoTouch => "bare calls, scheduler restarted and not told",
+        })
+    }
 }
 
 /// Guardians that are deleted and pods that are ungated when they are gone.
 pub(super) struct ByHand {
     rules: Rules,
+    /// The priority class of the guardians, where it is not that of all pods.
+    class: Option<String>,
     handed_over: AtomicUsize,
 }
 
@@ -50,8 +68,12 @@ struct Pair {
 }
 
 impl ByHand {
-    pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, handed_over: AtomicUsize::new(0) }
+    pub(super) async fn new(case: &Case, rules: Rules) -> Result<Self> {
+        let class = match rules {
+            Rules::StrongerGuardians => Some(case.add_patient_priority_class("guardians", 10).await?),
+            _ => None,
+        };
+        Ok(Self { rules, class, handed_over: AtomicUsize::new(0) })
     }
 
     /// The next pairs; in turn on each node.
@@ -59,10 +81,26 @@ impl ByHand {
         let first = self.handed_over.fetch_add(count, Ordering::Relaxed);
         let pair = |number: usize| {
             let node = &field.nodes[number % field.nodes.len()];
-            let place = number / field.nodes.len() % GUARDIANS;
-            Pair { guardian: guardian(node, place), claimant: format!("claimant-{number}"), node: node.clone() }
+            let place = number / field.nodes.len() % field.guardians();
+            Pair { guardian: guardian(node, place), claimant: claimant(number), node: node.clone() }
         };
         (first..first + count).map(pair).collect()
+    }
+
+    fn guardian(&self, field: &Field<'_>, name: &str) -> Pod {
+        let mut pod = field.case.pod(name, PLACE);
+        pod.spec.get_or_insert_default().priority_class_name.clone_from(&self.class);
+        pod
+    }
+
+    /// Makes the guardians that are to follow those that go; they find no place yet.
+    async fn refill(&self, field: &Field<'_>, pairs: &[Pair]) -> Result<()> {
+        let names: Vec<String> = pairs.iter().map(|pair| format!("after-{}", pair.claimant)).collect();
+        let refill: Vec<Pod> = names.iter().map(|name| self.guardian(field, name)).collect();
+        try_join_all(refill.iter().map(|pod| field.case.create(pod))).await?;
+        let waiting =
+            |log: &Log<Pod>| names.iter().all(|name| log.get(name).is_some_and(|pod| is_pending(pod))).then_some(());
+        field.case.pods.until("the next guardians wait", waiting).await
     }
 }
 
@@ -73,8 +111,8 @@ fn guardian(node: &str, place: usize) -> String {
 impl HandOver for ByHand {
     async fn fill(&self, field: &Field<'_>) -> Result<()> {
         let on_node = |node: &String| {
-            let place = |place| field.case.pod(&guardian(node, place), PLACE).on_node(node);
-            (0..GUARDIANS).map(place).collect::<Vec<_>>()
+            let place = |place| self.guardian(field, &guardian(node, place)).on_node(node);
+            (0..field.guardians()).map(place).collect::<Vec<_>>()
         };
         let guardians: Vec<Pod> = field.nodes.iter().flat_map(on_node).collect();
         try_join_all(guardians.iter().map(|pod| field.case.create(pod))).await.map(drop)
@@ -87,6 +125,9 @@ impl HandOver for ByHand {
         try_join_all(claimants.iter().map(|pod| field.case.create(pod))).await?;
         if self.rules != Rules::NoNomination {
             try_join_all(pairs.iter().map(|pair| nominate(field, pair))).await?;
+        }
+        if self.rules == Rules::StrongerGuardians {
+            self.refill(field, &pairs).await?;
         }
         if matches!(self.rules, Rules::KeptWithRestart | Rules::NoTouch) {
             field.case.environment().restart_scheduler().await?;

@@ -5,35 +5,46 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 use e2e::Log;
+use e2e::objects;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
+use korder_api::order::RefreshPolicy;
 use korder_api::{Order, Ticket, TicketPhase, names};
 use kube::ResourceExt as _;
 
-use super::HandOver;
 use super::field::{Field, PLACE};
+use super::{HandOver, claimant};
 use crate::pods::{node_of, waits_for};
 
 const ORDER: &str = "shelf";
 
-/// An order whose tickets are claimed; it goes on refilling, and its new guardians want the places too.
-#[derive(Default)]
+/// An order whose tickets are claimed.
 pub(super) struct ByKorder {
+    /// With [`RefreshPolicy::OnClaim`] the order refills, and its new guardians want the places too.
+    policy: RefreshPolicy,
     claimants: AtomicUsize,
+}
+
+impl ByKorder {
+    pub(super) fn new(policy: RefreshPolicy) -> Self {
+        Self { policy, claimants: AtomicUsize::new(0) }
+    }
 }
 
 impl HandOver for ByKorder {
     async fn fill(&self, field: &Field<'_>) -> Result<()> {
         let places = i32::try_from(field.places())?;
-        field.case.create(&field.case.order(ORDER, places, PLACE)).await?;
+        let mut order = field.case.order(ORDER, places, PLACE);
+        order.spec.strategy = Some(objects::refreshed(self.policy));
+        field.case.create(&order).await?;
         let ready = |log: &Log<Order>| (log.get(ORDER)?.status.as_ref()?.ready == places).then_some(());
         field.case.orders.until("all tickets are ready", ready).await
     }
 
     async fn hand_over(&self, field: &Field<'_>, count: usize) -> Result<Vec<String>> {
         let first = self.claimants.fetch_add(count, Ordering::Relaxed);
-        let claimant = |number| field.case.claimant(&format!("claimant-{number}"), ORDER, PLACE);
-        let claimants: Vec<Pod> = (first..first + count).map(claimant).collect();
+        let pod = |number| field.case.claimant(&claimant(number), ORDER, PLACE);
+        let claimants: Vec<Pod> = (first..first + count).map(pod).collect();
         let claimants = try_join_all(claimants.iter().map(|pod| field.case.create(pod))).await?;
         let names: Vec<String> = claimants.iter().map(Pod::name_any).collect();
         let decided = |log: &Log<Pod>| {
@@ -52,7 +63,7 @@ impl HandOver for ByKorder {
 
 /// Whether korder says that the scheduler did not let the pod have its place.
 fn has_lost_its_place(pod: &Pod) -> bool {
-    waits_for(pod).is_some_and(|(reason, _)| reason == "PlaceLost")
+    waits_for(pod).is_some_and(|(reason, _)| matches!(reason, "PlaceLost" | "PlaceLostAgain"))
 }
 
 fn is_claimed_by(ticket: &Ticket, pod: &Pod) -> bool {

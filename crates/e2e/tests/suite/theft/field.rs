@@ -1,9 +1,11 @@
 //! Full nodes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use e2e::audit::Capacity;
 use e2e::objects::{self, Size};
 use e2e::{Case, Log};
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
@@ -15,40 +17,67 @@ use serde_json::json;
 
 use crate::pods::node_of;
 
-/// Guardians on each node.
-pub(super) const GUARDIANS: usize = 8;
-/// What each place is; [`GUARDIANS`] of them fill a node.
+/// What each place is.
 pub(super) const PLACE: Size = Size::SMALL;
-const NODE: Size = Size { cpu: "4", memory: "8Gi" };
 
-/// Nodes that have room for [`GUARDIANS`] places each.
+/// How many nodes there are, and how many places each has room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    nodes: usize,
+    /// So many places fill a node.
+    guardians: usize,
+    node: Size,
+}
+
+impl Layout {
+    /// No two hand-overs meet on a node.
+    pub(super) const ONE: Self = Self { nodes: 12, guardians: 1, node: PLACE };
+    /// Hand-overs meet on every node.
+    pub(super) const EIGHT: Self = Self { nodes: 3, guardians: 8, node: Size { cpu: "4", memory: "8Gi" } };
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} a node", self.guardians)
+    }
+}
+
+/// Full nodes, and nothing else in the namespace of a test.
 pub(super) struct Field<'a> {
     /// The test.
     pub(super) case: &'a Case,
+    /// How they are laid out.
+    pub(super) layout: Layout,
     /// Names of the nodes.
     pub(super) nodes: Vec<String>,
 }
 
 impl<'a> Field<'a> {
-    pub(super) async fn new(case: &'a Case, nodes: usize) -> Result<Self> {
-        Ok(Self { case, nodes: case.add_nodes(nodes, NODE).await? })
+    pub(super) async fn new(case: &'a Case, layout: Layout) -> Result<Self> {
+        Ok(Self { case, layout, nodes: case.add_nodes(layout.nodes, layout.node).await? })
+    }
+
+    /// Guardians on each node.
+    pub(super) fn guardians(&self) -> usize {
+        self.layout.guardians
     }
 
     /// How many places there are in all.
     pub(super) fn places(&self) -> usize {
-        self.nodes.len() * GUARDIANS
+        self.nodes.len() * self.guardians()
     }
 
     /// Waits until all places are taken.
     pub(super) async fn is_full(&self) -> Result<()> {
+        let guardians = self.guardians();
         let full = |log: &Log<Pod>| {
             let mut running: BTreeMap<&str, usize> = BTreeMap::new();
             for pod in log.objects().filter(|pod| is_running(pod)) {
                 *running.entry(node_of(pod)?).or_default() += 1;
             }
-            self.nodes.iter().all(|node| running.get(node.as_str()) == Some(&GUARDIANS)).then_some(())
+            self.nodes.iter().all(|node| running.get(node.as_str()) == Some(&guardians)).then_some(())
         };
-        self.case.pods.until(format!("{GUARDIANS} guardians run on each node"), full).await
+        self.case.pods.until(format!("{guardians} guardians run on each node"), full).await
     }
 
     /// Removes orders and pods, and waits until they are gone.
@@ -113,9 +142,16 @@ impl<'a> Field<'a> {
         Api::all(self.case.client())
     }
 
-    pub(super) async fn node_objects(&self) -> Result<Vec<Node>> {
+    /// Judges the whole history: at no moment may there have been more on a node than fits.
+    pub(super) async fn audit(&self) -> Result<()> {
         let own = ListParams::default().labels(&format!("{}={}", objects::OWN_NODE, self.case.namespace()));
-        Ok(Api::<Node>::all(self.case.client()).list(&own).await?.items)
+        let mut capacity = Capacity::of(&Api::<Node>::all(self.case.client()).list(&own).await?.items);
+        for event in self.case.pods.log().events() {
+            capacity.see(event.change, &event.object);
+        }
+        let objections = capacity.objections();
+        ensure!(objections.is_empty(), "more on a node than fits:\n{}", objections.join("\n"));
+        Ok(())
     }
 }
 
