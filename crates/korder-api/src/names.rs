@@ -91,7 +91,13 @@ pub fn twin_priority_class(value: i32) -> String {
     }
 }
 
-/// Name of the guardian pod of a ticket: one name a ticket, so that there are never two of them.
+/// Name of a ticket's first guardian pod.
 pub fn guardian_name(ticket: &str) -> String {
     format!("{ticket}-guardian")
+}
+
+/// Name of the guardian pod that takes the place of the first when the ticket is moved; the next takes the first name
+/// again. Two names a ticket, so that there are never more guardians than these.
+pub fn other_guardian_name(ticket: &str) -> String {
+    format!("{ticket}-guardian-2")
 }

@@ -51,7 +51,8 @@ pub struct TicketSpec {
     /// What happens when the ticket ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
-    /// Whether the ticket may be moved to another node while nobody has claimed it: Movable (default) or Pinned.
+    /// Whether the ticket may be moved to another node while nobody has claimed it: Movable (default) leaves a node that is
+    /// cordoned, drained, or about to be removed, Pinned stays as long as the node does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption: Option<Disruption>,
     /// The capacity itself, as in a container.
@@ -114,10 +115,10 @@ pub enum Acquire {
 /// Whether an unclaimed ticket may be moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Disruption {
-    /// Autoscalers and drains may move it.
+    /// It leaves a node that is cordoned, and autoscalers may remove its node.
     #[default]
     Movable,
-    /// It stays where it is.
+    /// It stays where it is, and autoscalers are asked to leave its node.
     Pinned,
 }
 
@@ -205,6 +206,10 @@ pub struct TicketStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub node_name: Option<String>,
+    /// The guardian: the pod that holds the capacity, or has held it until the claiming pod came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub guardian_name: Option<String>,
     /// When the capacity was first held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_time: Option<Time>,
@@ -280,6 +285,24 @@ impl Ticket {
     /// The pod that the ticket was given to.
     pub fn claim(&self) -> Option<&ClaimRef> {
         self.status.as_ref()?.claim_ref.as_ref()
+    }
+
+    /// The name of the pod that holds the place, or is to hold it.
+    pub fn guardian_name(&self) -> String {
+        let written = self.status.as_ref().and_then(|status| status.guardian_name.clone());
+        written.unwrap_or_else(|| names::guardian_name(self.metadata.name.as_deref().unwrap_or_default()))
+    }
+
+    /// The name of the pod that is to hold a place on another node when the ticket is moved.
+    pub fn successor_name(&self) -> String {
+        let ticket = self.metadata.name.as_deref().unwrap_or_default();
+        let first = names::guardian_name(ticket);
+        if self.guardian_name() == first { names::other_guardian_name(ticket) } else { first }
+    }
+
+    /// Whether the ticket may be moved to another node while nobody has claimed it.
+    pub fn is_movable(&self) -> bool {
+        self.spec.disruption != Some(Disruption::Pinned)
     }
 
     /// The order that the ticket's controller owner reference names: its name and uid.

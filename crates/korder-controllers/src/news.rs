@@ -13,6 +13,7 @@ const WARNINGS: &[&str] = &[
     "ResourceQuotaExceeded",
     "LimitRangeViolated",
     "Unschedulable",
+    "NoOtherPlace",
     "WaitingForCapacity",
     "OrderNotFound",
     "OrderComplete",

@@ -8,20 +8,23 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use korder_api::{Quantity, Ticket, TicketSpec, names};
 
 /// Annotations that keep side cars out of the guardian, whatever the namespace's defaults: its requests must be exactly
-/// the ticket's. `safe-to-evict` lets the cluster autoscaler move it.
-const ANNOTATIONS: [(&str, &str); 3] = [
-    ("sidecar.istio.io/inject", "false"),
-    ("linkerd.io/inject", "disabled"),
-    ("cluster-autoscaler.kubernetes.io/safe-to-evict", "true"),
-];
+/// the ticket's.
+const ANNOTATIONS: [(&str, &str); 2] = [("sidecar.istio.io/inject", "false"), ("linkerd.io/inject", "disabled")];
+/// Annotations by which Cluster autoscaler may remove the guardian's node; Karpenter may unless told otherwise.
+const MOVABLE: &[(&str, &str)] = &[(SAFE_TO_EVICT, "true")];
+/// Annotations by which Cluster autoscaler and Karpenter leave the guardian's node alone.
+const PINNED: &[(&str, &str)] = &[(SAFE_TO_EVICT, "false"), ("karpenter.sh/do-not-disrupt", "true")];
+const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 
-/// The guardian of a ticket, at the priority class of its claimants' twin.
+/// A guardian of a ticket by its name, at the priority class of its claimants' twin.
 ///
 /// It requests exactly what the ticket says, does nothing, and goes without a grace period. Its labels are korder's only:
 /// with those of the application it would get the application's traffic.
-pub fn pod(ticket: &Ticket, priority_class: &str, image: &str) -> core::Pod {
+pub fn pod(ticket: &Ticket, guardian: &str, priority_class: &str, image: &str) -> core::Pod {
     let meta = &ticket.metadata;
     let name = meta.name.clone().unwrap_or_default();
+    let disruption = if ticket.is_movable() { MOVABLE } else { PINNED };
+    let annotations = ANNOTATIONS.iter().chain(disruption).map(|&(key, value)| (key.to_owned(), value.to_owned()));
     let mut labels = BTreeMap::from([
         (names::LABEL_ROLE.to_owned(), names::ROLE_GUARDIAN.to_owned()),
         (names::LABEL_TICKET.to_owned(), name.clone()),
@@ -31,10 +34,10 @@ pub fn pod(ticket: &Ticket, priority_class: &str, image: &str) -> core::Pod {
     }
     core::Pod {
         metadata: ObjectMeta {
-            name: Some(names::guardian_name(&name)),
+            name: Some(guardian.to_owned()),
             namespace: meta.namespace.clone(),
             labels: Some(labels),
-            annotations: Some(ANNOTATIONS.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            annotations: Some(annotations.collect()),
             owner_references: Some(vec![OwnerReference {
                 api_version: names::API_VERSION.to_owned(),
                 kind: "Ticket".to_owned(),
@@ -115,7 +118,7 @@ fn affinity(ticket: &TicketSpec) -> Option<core::Affinity> {
 
 #[cfg(test)]
 mod tests {
-    use korder_api::ticket::Resources;
+    use korder_api::ticket::{Disruption, Resources};
 
     use super::*;
 
@@ -147,7 +150,22 @@ mod tests {
 
     #[test]
     fn the_guardian_of_the_first_example() {
-        insta::assert_json_snapshot!(pod(&ticket(spec_of_the_first_example()), "korder-guardian-0", "pause:1"));
+        let ticket = ticket(spec_of_the_first_example());
+        insta::assert_json_snapshot!(pod(&ticket, &ticket.guardian_name(), "korder-guardian-0", "pause:1"));
+    }
+
+    #[test]
+    fn autoscalers_leave_the_node_of_a_pinned_ticket() {
+        let told = |disruption| {
+            let ticket = ticket(TicketSpec { disruption, ..spec_of_the_first_example() });
+            let annotations = pod(&ticket, "g", "c", "i").metadata.annotations.unwrap();
+            let of = |key: &str| annotations.get(key).cloned();
+            (of("cluster-autoscaler.kubernetes.io/safe-to-evict"), of("karpenter.sh/do-not-disrupt"))
+        };
+        for movable in [None, Some(Disruption::Movable)] {
+            assert_eq!(told(movable), (Some("true".into()), None));
+        }
+        assert_eq!(told(Some(Disruption::Pinned)), (Some("false".into()), Some("true".into())));
     }
 
     #[test]

@@ -9,7 +9,9 @@
 use jiff::{SignedDuration, Timestamp};
 use korder_api::{Ticket, names};
 
+use crate::fit::nodes;
 use crate::matching::REASON_PLACE_LOST;
+use crate::node::Node;
 use crate::pod::Pod;
 use crate::scheduler::{Scheduler, Told, told};
 use crate::ticket::{self, name_for};
@@ -24,12 +26,14 @@ const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(5);
 
 /// Why a pod has its second ticket no more either; it gets no third.
 pub const REASON_PLACE_LOST_AGAIN: &str = "PlaceLostAgain";
-/// Why a gated pod must take another ticket: this one's place can't be freed.
+/// Why a gated pod must take another ticket: this one's place can't be freed, or is on a node that takes it no more.
 pub const REASON_TICKET_LOST: &str = "TicketLost";
 /// That an ungated pod is nominated to its second ticket's place.
 const CLAIMED_AGAIN: &str = "ClaimedAgain";
 /// Why a ticket is lost.
 const STUCK: &str = "the guardian could not be removed in time";
+/// Why a gated pod does not get a place that there is: the node was cordoned or tainted since, or is gone.
+const CLOSED: &str = "the node takes the pod no more";
 
 /// A ticket in phase `Claimed`, and what belongs to it.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +44,8 @@ pub struct Claim<'a> {
     pub claimant: Option<&'a Pod>,
     /// Its guardian.
     pub guardian: Option<&'a Pod>,
+    /// The node of its place, if that exists.
+    pub node: Option<&'a Node>,
     /// Another ticket that is claimed for the same pod, as two controllers at once can do.
     pub rival: Option<&'a Ticket>,
     /// Whether the pods with which it claims all or nothing have their tickets too; true for one that is in no group.
@@ -166,7 +172,7 @@ fn knows(claim: &Claim<'_>, now: Timestamp) -> Told {
 }
 
 fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
-    let Claim { ticket, claimant, guardian, rival, group_is_seated, scheduler: _ } = *claim;
+    let Claim { ticket, claimant, guardian, node, rival, group_is_seated, scheduler: _ } = *claim;
     let Some(pod) = claimant else { return Stage::Off("the pod is gone") };
     let off = |why| if is_promised(pod, ticket) { Stage::OffPromised(loss(pod), why) } else { Stage::Off(why) };
     // The annotation came with the ungating: a pod that got there without it has not taken this ticket's place. One that
@@ -185,6 +191,12 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     }
     if rival.is_some_and(|rival| yields(ticket, rival, pod)) {
         return Stage::Off("the pod has another ticket");
+    }
+    // What is behind its gate can still go elsewhere.
+    let takes = |node: &Node| nodes::misfit(pod.constraints(), node).is_none();
+    if pod.is_gated() && !node.is_some_and(takes) {
+        let promised = is_promised(pod, ticket);
+        return if promised { Stage::OffPromised(REASON_TICKET_LOST, CLOSED) } else { Stage::Off(CLOSED) };
     }
     let age = age(ticket, now);
     if !pod.is_gated() && (let_go || !(may_try_again(pod) || is_second_try(pod))) {

@@ -1,7 +1,12 @@
 //! The life of a ticket, but for the hand-over (see [`crate::handover`]).
 //!
 //! `Pending` until its guardian runs, `Ready` while it does, `Expired` when its time is over first; a used ticket ends
-//! with its pod. The guardian is made, made again, and removed here.
+//! with its pod. The guardian is made, made again, and removed here; a ready ticket whose node is going gets a second
+//! one elsewhere first.
+
+mod moving;
+
+pub use moving::{moved, unmoved};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -10,6 +15,7 @@ use korder_api::{Ticket, TicketPhase, TicketStatus, names};
 
 use crate::conditions::{self, Progress, Say};
 use crate::limits::Refusal;
+use crate::node::Node;
 use crate::pod::Pod;
 
 /// How long an ended ticket is kept where it does not say: long enough to be looked at.
@@ -31,17 +37,48 @@ pub struct Observed<'a> {
     /// The ticket.
     pub ticket: &'a Ticket,
     /// The pod under the name of its guardian, whosever it is.
-    pub guardian: Option<&'a Pod>,
+    pub guardian: Option<Place<'a>>,
+    /// The pod under the name of that guardian's successor, whosever it is.
+    pub successor: Option<Place<'a>>,
     /// The pod that the ticket was given to, by uid.
     pub claimant: Option<&'a Pod>,
-    /// Whether the node that the guardian is bound to exists.
-    pub node_exists: bool,
     /// The priority of the pods that the ticket is for; none where its class does not exist.
     pub priority: Option<i32>,
     /// Whether the priority class of such guardians exists.
     pub twin_exists: bool,
     /// Whether its order needs it no more to count what has expired.
     pub counted: bool,
+}
+
+/// A pod, and the node that it is bound to, as far as that exists.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The pod.
+    pub pod: &'a Pod,
+    /// The node.
+    pub node: Option<&'a Node>,
+}
+
+impl Place<'_> {
+    /// Whether the pod holds a place for this ticket.
+    fn is_held_for(&self, ticket: &Ticket) -> bool {
+        is_guardian_of(self.pod, ticket) && self.pod.is_running() && self.node.is_some()
+    }
+
+    /// Whether the pod is bound to a node that does not exist.
+    fn is_stranded(&self) -> bool {
+        self.pod.spec.node_name.is_some() && self.node.is_none()
+    }
+
+    /// Whether our view of the node may be older than the pod.
+    fn is_young(&self, now: Timestamp) -> bool {
+        self.pod.created().is_some_and(|made| now < made + NODE_GRACE)
+    }
+
+    /// Whether the pod was made for this ticket and is to stay.
+    fn is_of_use(&self, ticket: &Ticket) -> bool {
+        is_guardian_of(self.pod, ticket) && !self.pod.is_ending()
+    }
 }
 
 /// One write.
@@ -53,6 +90,11 @@ pub enum Step {
     CreateGuardian(String),
     /// Remove the guardian of this uid.
     DeleteGuardian(String),
+    /// Make the guardian's successor at the priority class of this name.
+    CreateSuccessor(String),
+    /// Remove the guardian's successor of this uid, if the ticket, read live, is still this version of it: else it may be
+    /// the guardian by now.
+    DeleteSuccessor(String),
     /// Write the status.
     WriteStatus(Box<TicketStatus>),
     /// Remove the ticket.
@@ -90,7 +132,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     }
     match seen.ticket.phase() {
         TicketPhase::Pending | TicketPhase::Ready => unclaimed(seen, now),
-        TicketPhase::Claimed => Plan::default(),
+        TicketPhase::Claimed => without_successor(seen).unwrap_or_default(),
         TicketPhase::Used => used(seen, now),
         TicketPhase::Expired | TicketPhase::Lost => ended(seen, now),
     }
@@ -102,35 +144,58 @@ fn unclaimed(seen: &Observed<'_>, now: Timestamp) -> Plan {
     if expires.is_some_and(|expires| expires <= now) {
         return Plan::status(ticket, expired(ticket, now));
     }
-    let mut plan = match seen.guardian {
-        Some(guardian) => held(seen, guardian, now),
-        None if ticket.phase() == TicketPhase::Ready => Plan::status(ticket, guardian_gone(ticket, now)),
-        None => missing(seen, now),
+    let ready = ticket.phase() == TicketPhase::Ready;
+    let holds = |place: &Place<'_>| place.is_held_for(ticket);
+    let mut plan = match (seen.guardian.filter(holds), seen.successor.filter(holds)) {
+        (Some(guardian), _) if ready => moving::plan(seen, guardian, now),
+        (Some(guardian), _) => Plan::status(ticket, held_status(ticket, guardian.pod, now)),
+        (None, Some(successor)) => Plan::status(ticket, held_status(ticket, successor.pod, now)),
+        (None, None) if ready => Plan::status(ticket, guardian_gone(seen, now)),
+        (None, None) => unheld_yet(seen, now),
     };
     plan.wake = plan.wake.into_iter().chain(expires).min();
     plan
 }
 
-/// There is no guardian yet, or no more.
-fn missing(seen: &Observed<'_>, now: Timestamp) -> Plan {
-    let Some(priority) = seen.priority else {
-        let class = seen.ticket.spec.priority_class_name.as_deref().unwrap_or_default();
-        return Plan::status(
-            seen.ticket,
-            refused(seen.ticket, &format!("priority class `{class}` does not exist"), now),
-        );
-    };
-    Plan::step(if seen.twin_exists {
-        Step::CreateGuardian(names::twin_priority_class(priority))
-    } else {
-        Step::CreateTwin(priority)
-    })
+/// No guardian runs, and the ticket says so.
+fn unheld_yet(seen: &Observed<'_>, now: Timestamp) -> Plan {
+    let ticket = seen.ticket;
+    let of_use = |place: &Place<'_>| place.is_of_use(ticket);
+    match (seen.guardian, seen.successor.filter(of_use)) {
+        // It was on its way when the guardian went.
+        (guardian, Some(_)) if !guardian.as_ref().is_some_and(of_use) => {
+            let guardian_name = Some(ticket.successor_name());
+            Plan::status(ticket, TicketStatus { guardian_name, ..ticket.status.clone().unwrap_or_default() })
+        }
+        (_, Some(successor)) => Plan::step(Step::DeleteSuccessor(successor.pod.uid().to_owned())),
+        (Some(guardian), None) => held_up(ticket, guardian, now),
+        (None, None) => match making(seen, Step::CreateGuardian) {
+            Ok(step) => Plan::step(step),
+            Err(why) => Plan::status(ticket, refused(ticket, &why, now)),
+        },
+    }
 }
 
-/// There is a pod under the guardian's name.
-fn held(seen: &Observed<'_>, guardian: &Pod, now: Timestamp) -> Plan {
-    let ticket = seen.ticket;
-    let ready = ticket.phase() == TicketPhase::Ready;
+/// The step that makes a guardian of a priority class, or before it the class; or why there can't be one.
+fn making(seen: &Observed<'_>, make: fn(String) -> Step) -> Result<Step, String> {
+    let Some(priority) = seen.priority else {
+        let class = seen.ticket.spec.priority_class_name.as_deref().unwrap_or_default();
+        return Err(format!("priority class `{class}` does not exist"));
+    };
+    let class = || names::twin_priority_class(priority);
+    Ok(if seen.twin_exists { make(class()) } else { Step::CreateTwin(priority) })
+}
+
+/// Removes a successor of the guardian that nobody needs.
+fn without_successor(seen: &Observed<'_>) -> Option<Plan> {
+    let ours = seen.successor.filter(|successor| is_guardian_of(successor.pod, seen.ticket))?;
+    let going = ours.pod.metadata.deletion_timestamp.is_some();
+    (!going).then(|| Plan::step(Step::DeleteSuccessor(ours.pod.uid().to_owned())))
+}
+
+/// The pod under the guardian's name does not run.
+fn held_up(ticket: &Ticket, place: Place<'_>, now: Timestamp) -> Plan {
+    let guardian = place.pod;
     if !is_guardian_of(guardian, ticket) {
         return if guardian.metadata.deletion_timestamp.is_some() {
             Plan::default()
@@ -138,17 +203,11 @@ fn held(seen: &Observed<'_>, guardian: &Pod, now: Timestamp) -> Plan {
             Plan::status(ticket, refused(ticket, &in_the_way(guardian), now))
         };
     }
-    if guardian.is_running() && seen.node_exists {
-        return if ready { Plan::default() } else { Plan::status(ticket, held_status(ticket, guardian, now)) };
-    }
-    if ready {
-        return Plan::status(ticket, guardian_gone(ticket, now));
-    }
     if let Some(since) = &guardian.metadata.deletion_timestamp {
         return leaving(ticket, guardian, since.0, now);
     }
-    let stranded = guardian.spec.node_name.is_some() && !seen.node_exists;
-    if stranded && guardian.created().is_some_and(|made| now < made + NODE_GRACE) {
+    let stranded = place.is_stranded();
+    if stranded && place.is_young(now) {
         return Plan::wait_until(now + NODE_POLL);
     }
     if guardian.has_ended() || stranded {
@@ -206,6 +265,9 @@ fn waiting(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> Plan {
 
 fn used(seen: &Observed<'_>, now: Timestamp) -> Plan {
     let ticket = seen.ticket;
+    if let Some(plan) = without_successor(seen) {
+        return plan;
+    }
     if seen.claimant.is_some_and(|pod| !pod.has_ended()) {
         return Plan::default();
     }
@@ -219,7 +281,10 @@ fn used(seen: &Observed<'_>, now: Timestamp) -> Plan {
 }
 
 fn ended(seen: &Observed<'_>, now: Timestamp) -> Plan {
-    if let Some(guardian) = seen.guardian.filter(|guardian| is_guardian_of(guardian, seen.ticket)) {
+    if let Some(plan) = without_successor(seen) {
+        return plan;
+    }
+    if let Some(guardian) = seen.guardian.map(|place| place.pod).filter(|pod| is_guardian_of(pod, seen.ticket)) {
         let going = guardian.metadata.deletion_timestamp.is_some();
         return if going { Plan::default() } else { Plan::step(Step::DeleteGuardian(guardian.uid().to_owned())) };
     }
@@ -261,6 +326,11 @@ pub fn is_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
     // An owner reference can be written by anybody, the label of a guardian by nobody else.
     pod.is_guardian()
         && controllers.any(|owner| owner.kind == "Ticket" && Some(&owner.uid) == ticket.metadata.uid.as_ref())
+}
+
+/// Whether a pod is the one guardian that holds this ticket's place, or is to.
+pub fn is_the_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
+    is_guardian_of(pod, ticket) && pod.name() == ticket.guardian_name()
 }
 
 /// How a ticket is named on a pod: by its name, and its namespace where that is another one.
@@ -322,7 +392,7 @@ pub fn in_use(ticket: &Ticket, now: Timestamp) -> TicketStatus {
 
 /// The status of a ticket that its pod does not take: ready while the guardian still holds the place, else pending.
 pub fn given_back(ticket: &Ticket, guardian: Option<&Pod>, why: &str, now: Timestamp) -> TicketStatus {
-    match guardian.filter(|guardian| guardian.is_running() && is_guardian_of(guardian, ticket)) {
+    match guardian.filter(|guardian| guardian.is_running() && is_the_guardian_of(guardian, ticket)) {
         Some(guardian) => held_status(ticket, guardian, now),
         None => pending(ticket, "GivenBack", why, now),
     }
@@ -356,6 +426,7 @@ fn held_status(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> TicketStatus 
         phase: Some(TicketPhase::Ready),
         claim_ref: None,
         node_name,
+        guardian_name: Some(guardian.name().to_owned()),
         ready_time: Some(ready_time),
         expiration_time,
         ..before
@@ -374,8 +445,13 @@ fn expired(ticket: &Ticket, now: Timestamp) -> TicketStatus {
     status
 }
 
-fn guardian_gone(ticket: &Ticket, now: Timestamp) -> TicketStatus {
-    pending(ticket, "GuardianGone", "the guardian is gone; another one is made", now)
+fn guardian_gone(seen: &Observed<'_>, now: Timestamp) -> TicketStatus {
+    let ticket = seen.ticket;
+    let status = pending(ticket, "GuardianGone", "the guardian is gone; another one is made", now);
+    match seen.successor.filter(|successor| successor.is_of_use(ticket)) {
+        Some(successor) => TicketStatus { guardian_name: Some(successor.pod.name().to_owned()), ..status },
+        None => status,
+    }
 }
 
 fn pending(ticket: &Ticket, reason: &str, message: &str, now: Timestamp) -> TicketStatus {

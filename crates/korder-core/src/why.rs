@@ -14,7 +14,7 @@ use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::pod::Pod;
 use crate::resources::Amounts;
-use crate::ticket::{self, is_guardian_of};
+use crate::ticket::{self, is_the_guardian_of};
 
 mod advice;
 
@@ -245,7 +245,7 @@ impl<'a> Scene<'a> {
     }
 
     fn place(&self, ticket: &Ticket) -> Option<(&'a Pod, &'a Node)> {
-        let guardian = self.pods().find(|pod| is_guardian_of(pod, ticket))?;
+        let guardian = self.pods().find(|pod| is_the_guardian_of(pod, ticket))?;
         let node = self
             .seen
             .nodes

@@ -46,7 +46,6 @@ const ORDER: &[Line] = &[
 const TICKET_SPEC: &[Line] = &[
     Line("window", Set, "use duration"),
     Line("acquire", Is("'Preempt'"), "use Wait"),
-    Line("disruption", Is("'Pinned'"), "use Movable"),
     Line("lifecycle.onExpiry", Is("'Evict'"), "use Keep"),
     Line("lifecycle.reuse", Is("'OnDelete'"), "use Never"),
 ];

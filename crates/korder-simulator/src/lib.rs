@@ -2,13 +2,14 @@
 //!
 //! [`world`] is the cluster with the controllers in it, which die and are started anew as a [fault
 //! plan](kooper_sim::fault::FaultPlan) says. [`claims`] is the scenario of a hand-over: [`crash_points`] kills the
-//! controllers before and after each of its writes, [`schedulers`] the scheduler, [`nodes`] takes nodes away, and
-//! [`disturbed`] adds faults of requests and a second leader. [`histories`] plays random ones. [`oracle`] judges the history of writes and the end state. Time is virtual, and a seed
+//! controllers before and after each of its writes, [`schedulers`] the scheduler, [`nodes`] takes nodes away, [`drains`] cordons
+//! them, and [`disturbed`] adds faults of requests and a second leader. [`histories`] plays random ones. [`oracle`] judges the history of writes and the end state. Time is virtual, and a seed
 //! replays a run exactly. This crate must not know a real cluster.
 
 pub mod claims;
 pub mod crash_points;
 pub mod disturbed;
+pub mod drains;
 pub mod histories;
 pub mod nodes;
 pub mod objects;

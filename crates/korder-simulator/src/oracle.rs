@@ -8,6 +8,7 @@ use kooper_sim::{Sim, Write};
 use korder_api::{Order, Ticket, TicketPhase, names};
 use korder_core::ask::{Ask, Group, OnTimeout};
 use korder_core::handover::may_try_again;
+use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_core::scheduler::SETTLE;
 use korder_core::{order, ticket};
@@ -166,10 +167,11 @@ fn leftovers(sim: &Sim) -> Vec<String> {
     let orders: Vec<Order> = all(sim, "orders.core.korder.dev");
     let tickets: Vec<Ticket> = all(sim, "tickets.core.korder.dev");
     let pods: Vec<Pod> = all(sim, "pods");
+    let nodes: Vec<Node> = all(sim, "nodes");
     let mut wrong = vec![];
     for ticket in &tickets {
         let name = ticket.metadata.name.as_deref().unwrap_or_default();
-        let guardian = pods.iter().find(|pod| ticket::is_guardian_of(pod, ticket));
+        let guardian = pods.iter().find(|pod| ticket::is_the_guardian_of(pod, ticket));
         let holder = ticket.claim().and_then(|claim| pods.iter().find(|pod| pod.uid() == claim.uid));
         let fault = match ticket.phase() {
             TicketPhase::Claimed => Some("is still being handed over"),
@@ -181,6 +183,7 @@ fn leftovers(sim: &Sim) -> Vec<String> {
         };
         wrong.extend(fault.map(|fault| format!("ticket `{name}` {fault}")));
     }
+    wrong.extend(tickets.iter().filter_map(|ticket| unneeded(ticket, &pods, &nodes)));
     let uids: BTreeSet<&str> = tickets.iter().filter_map(|ticket| ticket.metadata.uid.as_deref()).collect();
     for guardian in pods.iter().filter(|pod| pod.is_guardian()) {
         let owners = guardian.metadata.owner_references.iter().flatten();
@@ -206,6 +209,20 @@ fn leftovers(sim: &Sim) -> Vec<String> {
     }
     wrong.extend(pods.iter().filter_map(|pod| waits_in_vain(pod, &pods, &tickets)));
     wrong
+}
+
+/// A ticket that has a second guardian and is not to leave its node, or could leave it and has not.
+fn unneeded(ticket: &Ticket, pods: &[Pod], nodes: &[Node]) -> Option<String> {
+    let second = |pod: &&Pod| ticket::is_guardian_of(pod, ticket) && !ticket::is_the_guardian_of(pod, ticket);
+    let second = pods.iter().find(second)?;
+    let place = ticket.status.as_ref().and_then(|status| status.node_name.as_deref());
+    let left = nodes.iter().any(|node| node.spec.unschedulable && Some(node.name()) == place);
+    let fault = match (left && ticket.phase() == TicketPhase::Ready, second.is_running()) {
+        (false, _) => "a second guardian for nothing",
+        (true, true) => "a second guardian that runs, and is where it was",
+        (true, false) => return None,
+    };
+    Some(format!("ticket `{}` has {fault}", ticket.metadata.name.as_deref().unwrap_or_default()))
 }
 
 /// A pod that waits though it could be served, or does not want to wait.

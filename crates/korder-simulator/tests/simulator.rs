@@ -10,7 +10,7 @@ use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_simulator::objects::{asking, claimant, node, order};
 use korder_simulator::world::World;
-use korder_simulator::{crash_points, disturbed, histories, nodes, oracle, schedulers};
+use korder_simulator::{crash_points, disturbed, drains, histories, nodes, oracle, schedulers};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
@@ -42,6 +42,20 @@ fn a_claim_whose_node_goes_ends_on_another() {
     let (runs, violations) = nodes::every_loss(7);
     assert_eq!(violations, Vec::<String>::new());
     assert!(runs > 20, "{runs}");
+}
+
+#[test]
+fn killed_before_and_after_each_write_of_a_move_the_ticket_is_never_without_a_place() {
+    let (runs, violations) = drains::every_point(7);
+    assert_eq!(violations, Vec::<String>::new());
+    assert!(runs > 40, "{runs}");
+}
+
+#[test]
+fn a_cordoned_node_may_be_drained_or_uncordoned_at_any_moment() {
+    let (runs, violations) = drains::every_change_of_mind(7);
+    assert_eq!(violations, Vec::<String>::new());
+    assert!(runs > 40, "{runs}");
 }
 
 /// Somebody's finalizer keeps the guardians: their tickets are lost one after the other, and made up for.

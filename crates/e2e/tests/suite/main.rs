@@ -7,6 +7,7 @@ mod account;
 mod asks;
 mod attacks;
 mod claims;
+mod drains;
 mod examples;
 mod fits;
 mod gate;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     installed::tests(&mut suite);
     power_cut::tests(&mut suite);
     nodes::tests(&mut suite);
+    drains::tests(&mut suite);
     limits::tests(&mut suite);
     theft::tests(&mut suite);
     scheduler_agrees::tests(&mut suite);

@@ -121,7 +121,6 @@ async fn fields_that_do_not_go_together(case: &Case) -> Result<()> {
 
 async fn what_is_not_built_yet(case: &Case) -> Result<()> {
     let tickets = [
-        ("disruption: Pinned", "disruption: Pinned", "use Movable"),
         ("acquire: Preempt", "acquire: Preempt", "use Wait"),
         ("lifecycle: {onExpiry: Evict}", "lifecycle.onExpiry: Evict", "use Keep"),
         ("lifecycle: {reuse: OnDelete}", "lifecycle.reuse: OnDelete", "use Never"),

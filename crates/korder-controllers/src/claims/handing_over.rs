@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kooper::{Context, Failure, Outcome};
+use kooper::{Context, Failure, Key, Outcome};
 use korder_api::{Ticket, TicketPhase, TicketStatus, names};
 use korder_core::handover::{self, Action, Claim, Step};
+use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_core::scheduler::{self, Lease, Scheduler};
 use korder_core::ticket;
@@ -56,6 +57,7 @@ struct Seen {
     ticket: Arc<Ticket>,
     claimant: Option<Arc<Pod>>,
     guardian: Option<Arc<Pod>>,
+    node: Option<Arc<Node>>,
     rival: Option<Arc<Ticket>>,
     group_is_seated: bool,
     scheduler: Scheduler,
@@ -67,6 +69,7 @@ impl Seen {
             ticket: &self.ticket,
             claimant: self.claimant.as_deref(),
             guardian: self.guardian.as_deref(),
+            node: self.node.as_deref(),
             rival: self.rival.as_deref(),
             group_is_seated: self.group_is_seated,
             scheduler: &self.scheduler,
@@ -77,12 +80,13 @@ impl Seen {
 fn observe(caches: &Caches, node: &str) -> Vec<Seen> {
     let claimed = caches.tickets.by_index(CLAIMED_ON, node).into_iter();
     let seen = claimed.map(|ticket| {
-        let guardian = caches.pods.get(&guardian_key(&key(ticket.as_ref())));
+        let guardian = caches.pods.get(&guardian_key(&ticket));
         let guardian = guardian.filter(|guardian| ticket::is_guardian_of(guardian, &ticket));
         let claimant = claimant(caches, &ticket);
         let group_is_seated = claimant.as_ref().is_none_or(|pod| groups::is_seated(caches, pod));
         let scheduler = claimant.as_ref().map(|pod| caches.scheduler_of(pod)).unwrap_or_default();
-        Seen { claimant, rival: rival(caches, &ticket), group_is_seated, guardian, scheduler, ticket }
+        let node = caches.nodes.get(&Key::cluster(node));
+        Seen { claimant, rival: rival(caches, &ticket), group_is_seated, guardian, node, scheduler, ticket }
     });
     seen.collect()
 }

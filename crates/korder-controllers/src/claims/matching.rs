@@ -84,7 +84,7 @@ fn observe(caches: &Caches, refusals: bool) -> Seen {
     }
     let ready = caches.tickets.by_index(BY_PHASE, TicketPhase::Ready.as_str());
     let with_place = |ticket: Arc<Ticket>| {
-        let guardian = caches.pods.get(&guardian_key(&key(ticket.as_ref())))?;
+        let guardian = caches.pods.get(&guardian_key(&ticket))?;
         let node = caches.nodes.get(&Key::cluster(guardian.spec.node_name.as_ref()?))?;
         Some((ticket, guardian, node))
     };

@@ -94,7 +94,8 @@ pub fn controller(
             {
                 vec![]
             }
-            _ => vec![Work::Match],
+            // It may take the pods no more that have a claim there.
+            _ => change.sides().map(|node| Work::HandOver(node.name().to_owned())).chain([Work::Match]).collect(),
         })
         .watches(&caches.leases, move |change: &Change<Lease>| {
             let [old, new] = [&change.old, &change.new].map(|lease| Scheduler::of(lease.as_deref()));

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use kooper::{Context, Failure, Outcome};
+use kooper::{Context, Failure, Key, Outcome};
 use korder_api::{Ticket, TicketStatus, names};
 use korder_core::ticket::{self, Step};
 use korder_core::{guardian, pod::Pod};
+use kube::ResourceExt as _;
 use kube::api::{Api, ObjectMeta, PostParams};
 
 use super::Tickets;
@@ -23,7 +25,22 @@ pub(super) async fn step(tickets: &Tickets, cx: &Context, seen: &Seen, step: Ste
     let Tickets { client, caches, .. } = tickets;
     match step {
         Step::CreateTwin(value) => create_twin(tickets, value).await?,
-        Step::CreateGuardian(class) => return create_guardian(tickets, cx, seen, &class).await,
+        Step::CreateGuardian(class) => {
+            let name = seen.ticket.guardian_name();
+            return create_guardian(tickets, cx, seen, &name, &class, ticket::refused).await;
+        }
+        Step::CreateSuccessor(class) => {
+            let name = seen.ticket.successor_name();
+            return create_guardian(tickets, cx, seen, &name, &class, ticket::unmoved).await;
+        }
+        Step::DeleteSuccessor(uid) => {
+            let successor = seen.successor.as_deref().filter(|successor| successor.uid() == uid);
+            if let Some(successor) = successor
+                && is_still(tickets, &seen.ticket).await.map_err(write::failure)?
+            {
+                write::delete(client, &caches.pods, successor, false).await.map_err(write::failure)?;
+            }
+        }
         Step::DeleteGuardian(uid) => {
             let guardian = seen.guardian.as_deref().filter(|guardian| guardian.uid() == uid);
             if let Some(guardian) = guardian {
@@ -38,13 +55,30 @@ pub(super) async fn step(tickets: &Tickets, cx: &Context, seen: &Seen, step: Ste
     Ok(None)
 }
 
+/// Whether a ticket, read live, is the version that we look at. It may have been moved or given away since, with the reply
+/// lost, and what we take for nobody's pod be its guardian.
+async fn is_still(tickets: &Tickets, ticket: &Ticket) -> Result<bool, kube::Error> {
+    let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
+    let live: Option<Ticket> = write::api(&tickets.client, namespace).get_opt(&ticket.name_any()).await?;
+    let version = |ticket: &Ticket| (ticket.uid(), ticket.resource_version());
+    let same = live.as_ref().is_some_and(|live| version(live) == version(ticket));
+    match live {
+        Some(live) => tickets.caches.tickets.wrote(live),
+        None => tickets.caches.tickets.deleted(&Key::of(ticket), ticket.metadata.uid.as_deref().unwrap_or_default()),
+    }
+    Ok(same)
+}
+
+/// Makes a guardian; `refused` is the ticket's status where the API server does not take it.
 async fn create_guardian(
     tickets: &Tickets,
     cx: &Context,
     seen: &Seen,
+    name: &str,
     class: &str,
+    refused: fn(&Ticket, &str, Timestamp) -> TicketStatus,
 ) -> Result<Option<Outcome>, Failure> {
-    let body = guardian::pod(&seen.ticket, class, &tickets.image);
+    let body = guardian::pod(&seen.ticket, name, class, &tickets.image);
     let why = match write::create::<_, Pod>(&tickets.client, &tickets.caches.pods, &body).await {
         // Somebody else's pod is in no cache, so that only this answer tells of it.
         Ok(Created::Exists(pod)) if !ticket::is_guardian_of(&pod, &seen.ticket) => ticket::in_the_way(&pod),
@@ -52,7 +86,7 @@ async fn create_guardian(
         Err(kube::Error::Api(status)) if write::is_refused(&status) => status.message.clone(),
         Err(error) => return Err(write::failure(error)),
     };
-    let refused = ticket::refused(&seen.ticket, &why, cx.now());
+    let refused = refused(&seen.ticket, &why, cx.now());
     if seen.ticket.status.as_ref() != Some(&refused) {
         write_status(tickets, cx, &seen.ticket, refused).await?;
     }
@@ -64,7 +98,10 @@ async fn write_status(tickets: &Tickets, cx: &Context, ticket: &Ticket, status: 
     let after = status.conditions.clone();
     let written = Ticket { status: Some(status), ..ticket.clone() };
     write::status(&tickets.client, &tickets.caches.tickets, &written).await.map_err(write::failure)?;
-    news::of_transition(&cx.recorder, ticket, "Reconcile", &before, &after);
+    match ticket::moved(ticket, &written) {
+        Some(note) => news::tell(&cx.recorder, ticket, "Move", "Moved", &note),
+        None => news::of_transition(&cx.recorder, ticket, "Reconcile", &before, &after),
+    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Keeps each ticket's guardian, and ends the ticket in its time.
+//! Keeps each ticket's guardian, moves it away from nodes that go, and ends the ticket in its time.
 
 mod act;
 mod observe;
@@ -35,8 +35,9 @@ pub fn controller(
         .watches(&caches.tickets, Change::keys)
         .watches(&caches.pods, tickets_of_pod)
         .watches(&caches.nodes, move |change: &Change<Node>| match &change.new {
-            Some(_) => vec![],
-            None => keys(&change.latest().map(|node| on_node(BY_NODE, node.name())).unwrap_or_default()),
+            // Most changes of a node are signs of life.
+            Some(new) if change.old.as_ref().is_some_and(|old| old.spec == new.spec) => vec![],
+            _ => keys(&change.latest().map(|node| on_node(BY_NODE, node.name())).unwrap_or_default()),
         })
         .watches(&caches.classes, move |_| keys(&waiting(BY_PHASE, TicketPhase::Pending.as_str())))
         .watches(&caches.orders, move |change: &Change<Order>| {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kooper::Key;
 use korder_api::{Ticket, names};
+use korder_core::node::Node;
 use korder_core::order;
 use korder_core::pod::Pod;
-use korder_core::ticket::{self, Observed};
+use korder_core::ticket::{self, Observed, Place};
 
 use crate::caches::Caches;
 
@@ -15,8 +16,10 @@ use crate::caches::Caches;
 pub(super) struct Seen {
     pub(super) ticket: Arc<Ticket>,
     pub(super) guardian: Option<Arc<Pod>>,
+    node: Option<Arc<Node>>,
+    pub(super) successor: Option<Arc<Pod>>,
+    node_of_successor: Option<Arc<Node>>,
     claimant: Option<Arc<Pod>>,
-    node_exists: bool,
     priority: Option<i32>,
     twin_exists: bool,
     counted: bool,
@@ -26,9 +29,9 @@ impl Seen {
     pub(super) fn observed(&self) -> Observed<'_> {
         Observed {
             ticket: &self.ticket,
-            guardian: self.guardian.as_deref(),
+            guardian: place(self.guardian.as_deref(), self.node.as_deref()),
+            successor: place(self.successor.as_deref(), self.node_of_successor.as_deref()),
             claimant: self.claimant.as_deref(),
-            node_exists: self.node_exists,
             priority: self.priority,
             twin_exists: self.twin_exists,
             counted: self.counted,
@@ -36,24 +39,34 @@ impl Seen {
     }
 }
 
+fn place<'a>(pod: Option<&'a Pod>, node: Option<&'a Node>) -> Option<Place<'a>> {
+    pod.map(|pod| Place { pod, node })
+}
+
 pub(super) fn observe(caches: &Caches, key: &Key) -> Option<Seen> {
     let ticket = caches.tickets.get(key)?;
-    let guardian = caches.pods.get(&guardian_key(key));
+    let guardian = caches.pods.get(&guardian_key(&ticket));
+    let successor = caches.pods.get(&sibling(&ticket, ticket.successor_name()));
     let claimant = claimant(caches, &ticket);
-    let node = guardian.as_ref().and_then(|guardian| guardian.spec.node_name.clone());
-    let node_exists = node.is_some_and(|node| caches.nodes.get(&Key::cluster(node)).is_some());
+    let node_of = |pod: &Option<Arc<Pod>>| caches.nodes.get(&Key::cluster(pod.as_ref()?.spec.node_name.as_ref()?));
+    let (node, node_of_successor) = (node_of(&guardian), node_of(&successor));
     let priority = priority(caches, ticket.spec.priority_class_name.as_deref());
     let twin_exists = priority.is_some_and(|value| {
         let twin = caches.classes.get(&Key::cluster(names::twin_priority_class(value)));
         twin.is_some_and(|twin| ticket::is_twin(twin.value, twin.preemption_policy.as_deref(), value))
     });
     let counted = has_counted(caches, &ticket);
-    Some(Seen { ticket, guardian, claimant, node_exists, priority, twin_exists, counted })
+    Some(Seen { ticket, guardian, node, successor, node_of_successor, claimant, priority, twin_exists, counted })
 }
 
 /// The key of a ticket's guardian.
-pub(crate) fn guardian_key(ticket: &Key) -> Key {
-    Key { namespace: ticket.namespace.clone(), name: names::guardian_name(&ticket.name) }
+pub(crate) fn guardian_key(ticket: &Ticket) -> Key {
+    sibling(ticket, ticket.guardian_name())
+}
+
+/// The key of an object beside the ticket.
+fn sibling(ticket: &Ticket, name: String) -> Key {
+    Key { namespace: ticket.metadata.namespace.clone(), name }
 }
 
 /// The pod that a ticket was given to: the one of that name only if it has the uid too.

@@ -6,7 +6,7 @@
 //! either way.
 
 mod affinity;
-mod nodes;
+pub(crate) mod nodes;
 mod ports;
 mod refusals;
 mod spread;

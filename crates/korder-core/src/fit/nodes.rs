@@ -10,8 +10,10 @@ use crate::pod::{Constraints, Toleration};
 const CORDON: &str = "node.kubernetes.io/unschedulable";
 
 /// What keeps a pod away from a node whatever else is there.
-pub(super) fn misfit(wants: &Constraints, node: &Node) -> Option<Misfit> {
-    unselected(wants, node).or_else(|| cordoned(wants, node)).or_else(|| unborne_taint(&wants.tolerations, node))
+pub(crate) fn misfit(wants: &Constraints, node: &Node) -> Option<Misfit> {
+    unselected(wants, node)
+        .or_else(|| cordoned(&wants.tolerations, node))
+        .or_else(|| unborne_taints(&wants.tolerations, node).next().map(Misfit::from))
 }
 
 /// Whether the pod's node selector or its required node affinity rules the node out.
@@ -25,19 +27,24 @@ pub(super) fn unselected(wants: &Constraints, node: &Node) -> Option<Misfit> {
     ruled_out.then_some(Misfit::NodeAffinity)
 }
 
-fn cordoned(wants: &Constraints, node: &Node) -> Option<Misfit> {
+/// Whether the node is cordoned for pods that bear no more than this.
+pub(crate) fn cordoned(tolerations: &[Toleration], node: &Node) -> Option<Misfit> {
     let taint = Taint { key: CORDON.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
-    let borne = || wants.tolerations.iter().any(|toleration| tolerates(toleration, &taint));
-    (node.spec.unschedulable && !borne())
-        .then(|| Misfit::Taint { key: taint.key.clone(), effect: taint.effect.clone() })
+    let borne = || tolerations.iter().any(|toleration| tolerates(toleration, &taint));
+    (node.spec.unschedulable && !borne()).then(|| Misfit::from(&taint))
 }
 
-/// The first taint that keeps the pod away; `PreferNoSchedule` keeps none.
-pub(super) fn unborne_taint(tolerations: &[Toleration], node: &Node) -> Option<Misfit> {
+/// The taints that keep away pods that bear no more than this; `PreferNoSchedule` keeps none.
+pub(crate) fn unborne_taints<'a>(tolerations: &'a [Toleration], node: &'a Node) -> impl Iterator<Item = &'a Taint> {
     let keeps_away = |taint: &&Taint| taint.effect != "PreferNoSchedule";
     let borne = |taint: &Taint| tolerations.iter().any(|toleration| tolerates(toleration, taint));
-    let taint = node.spec.taints.iter().filter(keeps_away).find(|taint| !borne(taint))?;
-    Some(Misfit::Taint { key: taint.key.clone(), effect: taint.effect.clone() })
+    node.spec.taints.iter().filter(keeps_away).filter(move |taint| !borne(taint))
+}
+
+impl From<&Taint> for Misfit {
+    fn from(taint: &Taint) -> Self {
+        Self::Taint { key: taint.key.clone(), effect: taint.effect.clone() }
+    }
 }
 
 /// `Toleration.ToleratesTaint` of `k8s.io/api/core/v1`. The numeric operators are refused at admission where the

@@ -61,7 +61,7 @@ fn selector(spread: &Spread, pod: &Pod) -> Option<Selector> {
 fn is_counted(spread: &Spread, wants: &Constraints, node: &Node) -> bool {
     wants.spread.iter().all(|spread| node.labels().contains_key(&spread.topology_key))
         && (!spread.honors_node_affinity || nodes::unselected(wants, node).is_none())
-        && (!spread.honors_taints || nodes::unborne_taint(&wants.tolerations, node).is_none())
+        && (!spread.honors_taints || nodes::unborne_taints(&wants.tolerations, node).next().is_none())
 }
 
 impl Domains<'_> {

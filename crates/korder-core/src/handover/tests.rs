@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixtures::{at, claimant, ending, guardian, nominated, ticket, ungated};
+use crate::fixtures::{at, claimant, ending, guardian, node, nominated, ticket, ungated};
 use korder_api::TicketPhase;
 
 /// A claimed ticket with its pods, in a stage of its hand-over.
@@ -7,6 +7,7 @@ struct Case {
     ticket: Ticket,
     claimant: Option<Pod>,
     guardian: Option<Pod>,
+    node: Option<Node>,
     rival: Option<Ticket>,
     group_is_seated: bool,
     scheduler: Scheduler,
@@ -17,6 +18,7 @@ impl Case {
         let ticket = ticket(number, TicketPhase::Claimed);
         Self {
             guardian: Some(guardian(&ticket)),
+            node: Some(node("n")),
             claimant: Some(claimant(number)),
             ticket,
             rival: None,
@@ -69,6 +71,7 @@ fn actions(cases: &[Case], now: Timestamp) -> Vec<(usize, Action)> {
             ticket: &case.ticket,
             claimant: case.claimant.as_ref(),
             guardian: case.guardian.as_ref(),
+            node: case.node.as_ref(),
             rival: case.rival.as_ref(),
             group_is_seated: case.group_is_seated,
             scheduler: &case.scheduler,
@@ -212,6 +215,7 @@ fn the_plan_wakes_at_the_next_deadline() {
         ticket: &case.ticket,
         claimant: case.claimant.as_ref(),
         guardian: None,
+        node: case.node.as_ref(),
         rival: None,
         group_is_seated: true,
         scheduler: &case.scheduler,
@@ -264,11 +268,12 @@ fn while_nobody_schedules_no_guardian_goes() {
 #[test]
 fn the_plan_wakes_when_a_new_scheduler_has_had_its_time() {
     let case = Case::claimed(1).nominated().led("b/2").told("b/2 since 2027-01-15T08:00:11Z");
-    let Case { ticket, claimant, guardian, scheduler, .. } = &case;
+    let Case { ticket, claimant, guardian, node, scheduler, .. } = &case;
     let claim = Claim {
         ticket,
         claimant: claimant.as_ref(),
         guardian: guardian.as_ref(),
+        node: node.as_ref(),
         rival: None,
         group_is_seated: true,
         scheduler,
@@ -373,4 +378,20 @@ fn a_claim_waits_for_its_group_and_nobody_waits_for_it() {
     // Once it is promised there is no way back for the others of the group.
     let begun = Case { group_is_seated: false, ..Case::claimed(1).nominated() };
     assert_eq!(actions(&[begun], at(SOON)), [(0, Action::RemoveGuardian)]);
+}
+
+#[test]
+fn a_gated_pod_gets_no_place_on_a_node_that_takes_it_no_more() {
+    let mut cordoned = node("n");
+    cordoned.spec.unschedulable = true;
+    for node in [None, Some(&cordoned)] {
+        let with = |case: Case| Case { node: node.cloned(), ..case };
+        assert_eq!(actions(&[with(Case::claimed(1))], at(SOON)), [(0, Action::GiveBack(CLOSED))]);
+        let withdraw = [(0, Action::Withdraw(REASON_TICKET_LOST, CLOSED))];
+        assert_eq!(actions(&[with(Case::claimed(1).nominated())], at(SOON)), withdraw);
+        assert_eq!(actions(&[with(Case::claimed(1).leaving())], at(SOON)), withdraw);
+        assert_eq!(actions(&[with(Case::claimed(1).free())], at(SOON)), withdraw);
+        // One that was let go is where the scheduler puts it.
+        assert_eq!(actions(&[with(Case::claimed(1).ungated())], at(SOON)), []);
+    }
 }

@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::order;
 use crate::pod::Pod;
 use crate::resources::Amounts;
-use crate::ticket::is_guardian_of;
+use crate::ticket::is_the_guardian_of;
 
 /// A ticket that can be given away now.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl<'a> Candidate<'a> {
         let free = ticket.phase() == TicketPhase::Ready
             && ticket.metadata.deletion_timestamp.is_none()
             && guardian.is_running()
-            && is_guardian_of(guardian, ticket)
+            && is_the_guardian_of(guardian, ticket)
             && guardian.spec.node_name.as_deref() == Some(node.name());
         free.then_some(Self { ticket, guardian, node })
     }

@@ -1,14 +1,29 @@
+use std::sync::LazyLock;
+
 use super::*;
-use crate::fixtures::{at, claimant, ending, guardian, ticket};
+use crate::fixtures::{at, claimant, ending, guardian, node, ticket};
 
 use TicketPhase::{Claimed, Expired, Lost, Pending, Ready, Used};
 
-fn seen<'a>(ticket: &'a Ticket, guardian: Option<&'a Pod>) -> Observed<'a> {
+/// The node that everything is on.
+static NODE: LazyLock<Node> = LazyLock::new(|| node("n"));
+
+/// A pod on the node, which exists.
+fn on_node(pod: &Pod) -> Place<'_> {
+    Place { pod, node: pod.spec.node_name.as_ref().map(|_| &*NODE) }
+}
+
+/// A pod on a node that does not exist.
+fn stranded(pod: &Pod) -> Place<'_> {
+    Place { pod, node: None }
+}
+
+pub(super) fn seen<'a>(ticket: &'a Ticket, guardian: Option<&'a Pod>) -> Observed<'a> {
     Observed {
         ticket,
-        guardian,
+        guardian: guardian.map(on_node),
+        successor: None,
         claimant: None,
-        node_exists: true,
         priority: Some(0),
         twin_exists: true,
         counted: true,
@@ -16,7 +31,7 @@ fn seen<'a>(ticket: &'a Ticket, guardian: Option<&'a Pod>) -> Observed<'a> {
 }
 
 /// The phase and reason that the plan writes.
-fn written(plan: &Plan) -> (TicketPhase, String) {
+pub(super) fn written(plan: &Plan) -> (TicketPhase, String) {
     let Some(Step::WriteStatus(status)) = &plan.step else { panic!("no status is written: {plan:?}") };
     let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY).unwrap();
     (status.phase.unwrap(), ready.reason.clone())
@@ -55,7 +70,7 @@ fn ready_means_running_on_a_node_that_exists() {
     assert_eq!(written(&plan(&seen(&ready, None), at(9))), gone);
     assert_eq!(written(&plan(&seen(&ready, Some(&leaving)), at(9))), gone);
     assert_eq!(written(&plan(&seen(&ready, Some(&failed)), at(9))), gone);
-    let no_node = Observed { node_exists: false, ..seen(&ready, Some(&running)) };
+    let no_node = Observed { guardian: Some(stranded(&running)), ..seen(&ready, None) };
     assert_eq!(written(&plan(&no_node, at(9))), gone);
 }
 
@@ -67,8 +82,8 @@ fn a_dead_guardian_is_removed_and_one_that_is_leaving_waited_for() {
     let remove = Some(Step::DeleteGuardian("o-1-guardian-uid".into()));
     assert_eq!(plan(&seen(&pending, Some(&dead)), at(9)).step, remove);
     assert_eq!(plan(&seen(&pending, Some(&ending(dead))), at(9)).step, None);
-    let stranded = guardian(&pending);
-    let no_node = Observed { node_exists: false, ..seen(&pending, Some(&stranded)) };
+    let running = guardian(&pending);
+    let no_node = Observed { guardian: Some(stranded(&running)), ..seen(&pending, None) };
     assert_eq!(plan(&no_node, at(9)), Plan { step: None, wake: Some(at(11)) });
     assert_eq!(plan(&no_node, at(10)).step, remove);
 }
