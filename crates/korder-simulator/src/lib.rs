@@ -2,8 +2,9 @@
 //!
 //! [`world`] is the cluster with the controllers in it, which die and are started anew as a [fault
 //! plan](kooper_sim::fault::FaultPlan) says. [`claims`] is the scenario of a hand-over: [`crash_points`] kills the
-//! controllers before and after each of its writes, [`schedulers`] the scheduler, [`nodes`] takes nodes away, [`drains`] cordons
-//! them, and [`disturbed`] adds faults of requests and a second leader. [`histories`] plays random ones. [`oracle`] judges the history of writes and the end state. Time is virtual, and a seed
+//! controllers before and after each of its writes, [`schedulers`] the scheduler, [`nodes`] takes nodes away, [`drains`]
+//! cordons them, [`pods`] meddles with the pods, and [`disturbed`] adds faults of requests and a second leader.
+//! [`histories`] plays random ones. [`oracle`] judges the history of writes and the end state. Time is virtual, and a seed
 //! replays a run exactly. This crate must not know a real cluster.
 
 pub mod claims;
@@ -14,5 +15,6 @@ pub mod histories;
 pub mod nodes;
 pub mod objects;
 pub mod oracle;
+pub mod pods;
 pub mod schedulers;
 pub mod world;

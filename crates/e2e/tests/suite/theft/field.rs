@@ -2,18 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use e2e::audit::Capacity;
 use e2e::objects::{self, Size};
 use e2e::{Case, Log};
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use korder_api::{Order, names};
-use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
-use serde_json::json;
+use korder_api::Order;
+use kube::api::{Api, DeleteParams, ListParams};
 
 use crate::pods::node_of;
 
@@ -89,34 +85,6 @@ impl<'a> Field<'a> {
         self.case.pods.until("the pods are gone", |log| log.objects().next().is_none().then_some(())).await
     }
 
-    /// Refuses that anybody deletes guardians, from when this returns until [`Field::let_guardians_go`].
-    pub(super) async fn hold_guardians(&self) -> Result<()> {
-        let name = self.case.namespace();
-        let policy = json!({
-            "metadata": {"name": name},
-            "spec": {
-                "matchConstraints": {"resourceRules": [{
-                    "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["DELETE"],
-                }]},
-                "validations": [{"expression": format!("oldObject.metadata.namespace != '{name}'")}],
-            },
-        });
-        let binding = json!({"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}});
-        let params = PostParams::default();
-        self.policies().create(&params, &serde_json::from_value(policy)?).await?;
-        self.bindings().create(&params, &serde_json::from_value(binding)?).await?;
-        let guardian = self.case.pods.log().objects().find(|pod| is_guardian(pod)).map(|pod| pod.name_any());
-        let guardian = guardian.context("there is no guardian")?;
-        let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
-        // Nothing tells when the API server heeds a new policy.
-        let refused = async {
-            while self.case.api::<Pod>().delete(&guardian, &dry).await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), refused).await.context("the policy is not heeded")
-    }
-
     /// So many claimants are nominated.
     pub(super) async fn claimants_are_nominated(&self, count: usize) -> Result<()> {
         let nominated = |log: &Log<Pod>| {
@@ -124,22 +92,6 @@ impl<'a> Field<'a> {
             (log.objects().filter(|pod| node(pod).is_some()).count() == count).then_some(())
         };
         self.case.pods.until(format!("{count} claimants are nominated"), nominated).await
-    }
-
-    /// Lets guardians be deleted again.
-    pub(super) async fn let_guardians_go(&self) -> Result<()> {
-        let name = self.case.namespace();
-        self.bindings().delete(name, &DeleteParams::default()).await?;
-        self.policies().delete(name, &DeleteParams::default()).await?;
-        Ok(())
-    }
-
-    fn policies(&self) -> Api<ValidatingAdmissionPolicy> {
-        Api::all(self.case.client())
-    }
-
-    fn bindings(&self) -> Api<ValidatingAdmissionPolicyBinding> {
-        Api::all(self.case.client())
     }
 
     /// Judges the whole history: at no moment may there have been more on a node than fits.
@@ -153,10 +105,6 @@ impl<'a> Field<'a> {
         ensure!(objections.is_empty(), "more on a node than fits:\n{}", objections.join("\n"));
         Ok(())
     }
-}
-
-fn is_guardian(pod: &Pod) -> bool {
-    pod.labels().get(names::LABEL_ROLE).is_some_and(|role| role == names::ROLE_GUARDIAN)
 }
 
 fn is_running(pod: &Pod) -> bool {

@@ -27,6 +27,7 @@ use self::by_korder::ByKorder;
 use self::field::{Field, Layout, PLACE};
 use self::pressure::Pressure;
 use self::table::Row;
+use crate::held::Held;
 use crate::pods::{is_pending, merged, waits_for};
 use crate::suite::Suite;
 
@@ -153,13 +154,13 @@ async fn korder_tells_a_new_scheduler(case: &Case) -> Result<()> {
     way.fill(&field).await?;
     field.is_full().await?;
     let pressure = Pressure::start(&field).await?;
-    field.hold_guardians().await?;
+    let held = Held::guardians(case).await?;
     let row = Row::keeps(&field, format!("korder, {}, scheduler restarted", field.layout));
     let handed_over = way.hand_over(&field, BATCH);
     let restarted = async {
         field.claimants_are_nominated(BATCH).await?;
         case.environment().restart_scheduler().await?;
-        field.let_guardians_go().await
+        held.let_go().await
     };
     let (thefts, ()) = tokio::try_join!(handed_over, restarted)?;
     pressure.stop().await?;

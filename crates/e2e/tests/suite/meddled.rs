@@ -1,0 +1,78 @@
+//! Pods that vanish, come again under the same name, or lose their gate by hand while a place is promised to them. The
+//! simulator does the same at every other stage.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::objects::Size;
+use e2e::{Case, Log};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use korder_api::{Ticket, TicketPhase, names};
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::held::Held;
+use crate::suite::Suite;
+use crate::until::{order_is_ready, order_says, pod_is_bound};
+
+const SIZE: Size = Size::SMALL;
+
+pub(crate) fn tests(suite: &mut Suite) {
+    suite.add(pods_that_are_meddled_with_give_their_tickets_back);
+}
+
+async fn pods_that_are_meddled_with_give_their_tickets_back(case: &Case) -> Result<()> {
+    case.add_nodes(1, Size { cpu: "8", memory: "16Gi" }).await?;
+    case.create(&case.order("shelf", 4, SIZE)).await?;
+    order_is_ready(case, "shelf", 4).await?;
+    let held = Held::guardians(case).await?;
+    let names = ["patient", "deleted", "replaced", "ungated"];
+    try_join_all(names.map(|name| case.claimant(name, "shelf", SIZE)).iter().map(|pod| case.create(pod))).await?;
+    let promised = |log: &Log<Pod>| {
+        let node = |name| log.get(name)?.status.as_ref()?.nominated_node_name.clone();
+        names.iter().all(|name| node(name).is_some()).then_some(())
+    };
+    case.pods.until("all four are promised a place", promised).await?;
+    let given: BTreeMap<String, String> = holders(&case.tickets.log());
+    ensure!(given.len() == 4, "four pods have {given:?}");
+
+    case.delete::<Pod>("deleted").await?;
+    case.delete::<Pod>("replaced").await?;
+    let replaced = case.create(&case.claimant("replaced", "shelf", SIZE)).await?;
+    let ungate = Patch::Merge(json!({"spec": {"schedulingGates": null}}));
+    case.api::<Pod>().patch("ungated", &PatchParams::default(), &ungate).await?;
+    // There is room beside the guardians.
+    let ungated = pod_is_bound(case, "ungated").await?;
+    let given_back = |log: &Log<Ticket>| {
+        let now = holders(log);
+        given.iter().filter(|(_, name)| *name != "patient").all(|(uid, _)| !now.contains_key(uid)).then_some(())
+    };
+    case.tickets.until("three tickets are given back", given_back).await?;
+    held.let_go().await?;
+
+    let uids = ["patient", "replaced"].map(|name| case.pods.log().get(name).and_then(|pod| pod.uid()));
+    ensure!(uids[1] == replaced.uid(), "another pod `replaced` is there");
+    let used = |log: &Log<Ticket>| {
+        let used = |uid: &Option<String>| {
+            let of_pod = |ticket: &Ticket| ticket.claim().map(|claim| &claim.uid) == uid.as_ref();
+            log.objects().any(|ticket| ticket.phase() == TicketPhase::Used && of_pod(ticket))
+        };
+        uids.iter().all(used).then_some(())
+    };
+    case.tickets.until("those that are there and waited have tickets", used).await?;
+    order_says(case, "shelf", "nothing else is claimed", |status| {
+        (status.ready, status.claimed, status.used) == (4, 0, 2)
+    })
+    .await?;
+    let log = case.pods.log();
+    let ungated = log.get(&ungated.name_any()).context("the pod is gone")?;
+    ensure!(!ungated.annotations().contains_key(names::ANNOTATION_BOUND_TICKET), "who took the gate off has a ticket");
+    Ok(())
+}
+
+/// The names of the pods that tickets are given to, by uid.
+fn holders(log: &Log<Ticket>) -> BTreeMap<String, String> {
+    log.objects().filter_map(|ticket| ticket.claim()).map(|claim| (claim.uid.clone(), claim.name.clone())).collect()
+}
