@@ -153,6 +153,14 @@ impl Environment {
         leases.until("another scheduler leads", another).await.map(drop)
     }
 
+    /// Where the controllers serve metrics.
+    ///
+    /// Only those of the run's own cluster can be reached.
+    pub async fn metrics(&self) -> Result<String> {
+        let up = self.own.as_ref().context("the controllers of a given cluster can't be reached from here")?;
+        up.metrics().await
+    }
+
     /// Stops what the run started; on a given cluster, waits until everything that it made is gone.
     pub async fn stop(self) -> Result<()> {
         if let Some(up) = self.own {

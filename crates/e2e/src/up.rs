@@ -60,6 +60,15 @@ impl Up {
         self.directory.path().join("kubeconfig")
     }
 
+    /// Where the controllers serve metrics, as `korder status` says.
+    pub async fn metrics(&self) -> Result<String> {
+        let mut status = Command::new(&self.program);
+        status.args(["status", "--output=json", "--data-dir"]).arg(self.directory.path()).kill_on_drop(true);
+        let output = status.output().await.context("cannot run `korder status`")?;
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).context("`korder status` is no JSON")?;
+        status["metrics"].as_str().map(str::to_owned).with_context(|| format!("`korder status` says {status}"))
+    }
+
     /// Kills the scheduler by SIGKILL; the control plane starts another.
     pub async fn kill_scheduler(&self) -> Result<()> {
         let file = self.directory.path().join("scheduler.pid");

@@ -71,6 +71,9 @@ fn controller_rules() -> Value {
         { "apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"],
           "resourceNames": [Order::crd_name(), Ticket::crd_name()], "verbs": ["get"] },
         { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+        // Who reads the metrics, and whether he may.
+        { "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"] },
+        { "apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"] },
     ])
 }
 

@@ -50,6 +50,7 @@ pub fn manifests(options: &Options) -> Vec<DynamicObject> {
         accounts::service_accounts(),
         accounts::rights(),
         roles::aggregated(),
+        vec![roles::metrics_reader()],
         not_built_yet::policies(),
         pod_annotations::policies(),
         misplaced::policies(),

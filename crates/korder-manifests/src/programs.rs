@@ -1,4 +1,4 @@
-//! The Deployments of the controllers and of the webhook, and the webhook's Service.
+//! The Deployments of the controllers and of the webhook, and their Services.
 
 use korder_api::names::{ANNOTATION_RUNS_ON, CONTROLLER_NAME, SYSTEM_NAMESPACE, WEBHOOK_NAME};
 use kube::core::DynamicObject;
@@ -21,10 +21,15 @@ pub enum Profile {
     },
 }
 
+/// The Service of the controllers' metrics.
+const METRICS_SERVICE: &str = "korder-controller-manager-metrics";
+
 /// The simulated node on which the pods sit that stand for processes of the host.
 pub const HOST_NODE: &str = "korder-host";
 /// The port on which the webhook listens in its pod.
 pub const WEBHOOK_PORT: u16 = 9443;
+/// The port on which the controllers serve metrics in their pod, and that of the Service.
+const METRICS_PORT: u16 = 8443;
 /// The port on which programs answer `/healthz` and `/readyz` in their pods.
 const HEALTH_PORT: u16 = 8081;
 
@@ -36,13 +41,16 @@ struct Program {
     strategy: Option<&'static str>,
 }
 
-/// The Deployments, and the Service of the webhook.
+/// The Deployments and the Services.
 pub(crate) fn programs(profile: &Profile) -> Vec<DynamicObject> {
     let health = format!("--health-address=0.0.0.0:{HEALTH_PORT}");
     let controller = Program {
         name: CONTROLLER_NAME,
-        arguments: vec!["controller".into(), health.clone()],
-        ports: json!([{ "name": "health", "containerPort": HEALTH_PORT }]),
+        arguments: vec!["controller".into(), health.clone(), format!("--metrics-address=0.0.0.0:{METRICS_PORT}")],
+        ports: json!([
+            { "name": "health", "containerPort": HEALTH_PORT },
+            { "name": "metrics", "containerPort": METRICS_PORT },
+        ]),
         replicas: 1,
         // Never two at a time: there is one writer of tickets.
         strategy: Some("Recreate"),
@@ -60,17 +68,23 @@ pub(crate) fn programs(profile: &Profile) -> Vec<DynamicObject> {
         },
         strategy: None,
     };
-    vec![deployment(&controller, profile), service(), deployment(&webhook, profile)]
+    vec![
+        deployment(&controller, profile),
+        service(METRICS_SERVICE, CONTROLLER_NAME, METRICS_PORT, "metrics"),
+        service(WEBHOOK_NAME, WEBHOOK_NAME, 443, "webhook"),
+        deployment(&webhook, profile),
+    ]
 }
 
-fn service() -> DynamicObject {
+/// A Service for a named port of a program.
+fn service(name: &str, program: &str, port: u16, target: &str) -> DynamicObject {
     object(json!({
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": { "name": WEBHOOK_NAME, "namespace": SYSTEM_NAMESPACE, "labels": labels::of(WEBHOOK_NAME) },
+        "metadata": { "name": name, "namespace": SYSTEM_NAMESPACE, "labels": labels::of(program) },
         "spec": {
-            "selector": selector(WEBHOOK_NAME),
-            "ports": [{ "name": "webhook", "port": 443, "targetPort": "webhook", "protocol": "TCP" }],
+            "selector": selector(program),
+            "ports": [{ "name": target, "port": port, "targetPort": target, "protocol": "TCP" }],
         },
     }))
 }

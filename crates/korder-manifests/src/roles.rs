@@ -1,4 +1,4 @@
-//! What people may do with korder's kinds, added to Kubernetes' own `admin`, `edit` and `view`.
+//! What people may do with korder's kinds, added to Kubernetes' own `admin`, `edit` and `view`; and who may read metrics.
 
 use korder_api::names::GROUP;
 use kube::core::DynamicObject;
@@ -21,6 +21,16 @@ pub(crate) fn aggregated() -> Vec<DynamicObject> {
         role("korder-editor", "edit", &[&see, &order, &scale]),
         role("korder-admin", "admin", &[&see, &order, &scale, &keep, &discard]),
     ]
+}
+
+/// The role of those who read the controllers' metrics; whom it is given to is up to the cluster.
+pub(crate) fn metrics_reader() -> DynamicObject {
+    object(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": "korder-metrics-reader", "labels": labels::ours() },
+        "rules": [{ "nonResourceURLs": ["/metrics"], "verbs": ["get"] }],
+    }))
 }
 
 fn rule(resources: &[&str], verbs: &[&str]) -> Value {

@@ -96,7 +96,8 @@ fn rights_name_their_verbs_and_never_escalate() {
     for object in &EVERY_OBJECT[0] {
         let Some(rules) = object.data.get("rules").and_then(Value::as_array) else { continue };
         for rule in rules {
-            for part in ["apiGroups", "resources", "verbs"] {
+            let paths = rule.get("nonResourceURLs").is_some();
+            for part in if paths { &["nonResourceURLs", "verbs"][..] } else { &["apiGroups", "resources", "verbs"] } {
                 let names: Vec<&str> =
                     rule[part].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
                 assert!(!names.is_empty() && !names.iter().any(|name| name.contains('*')), "{rule}");

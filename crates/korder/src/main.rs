@@ -5,6 +5,7 @@ mod connection;
 mod health;
 mod install;
 mod logging;
+mod metrics;
 mod signals;
 mod supervised;
 mod told;

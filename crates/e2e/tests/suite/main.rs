@@ -18,6 +18,7 @@ mod idle;
 mod installed;
 mod limits;
 mod meddled;
+mod metrics;
 mod names;
 mod nodes;
 mod orders;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     // Those that take longest begin first.
     installed::tests(&mut suite);
+    metrics::tests(&mut suite);
     power_cut::tests(&mut suite);
     nodes::tests(&mut suite);
     drains::tests(&mut suite);

@@ -1,6 +1,7 @@
 //! What tests wait for most often.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use e2e::{Case, Log};
@@ -41,8 +42,18 @@ pub(crate) fn reason(conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v
 
 /// A ticket is in a phase.
 pub(crate) async fn ticket_is(case: &Case, ticket: &str, phase: TicketPhase) -> Result<Arc<Ticket>> {
+    ticket_is_within(e2e::DEADLINE, case, ticket, phase).await
+}
+
+/// The same with a deadline of its own.
+pub(crate) async fn ticket_is_within(
+    deadline: Duration,
+    case: &Case,
+    ticket: &str,
+    phase: TicketPhase,
+) -> Result<Arc<Ticket>> {
     let found = |log: &Log<Ticket>| log.get(ticket).filter(|ticket| ticket.phase() == phase).cloned();
-    case.tickets.until(format!("ticket `{ticket}` is {}", phase.as_str()), found).await
+    case.tickets.until_within(deadline, format!("ticket `{ticket}` is {}", phase.as_str()), found).await
 }
 
 /// A pod is bound to a node.

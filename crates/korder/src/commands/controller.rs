@@ -8,14 +8,17 @@ use kooper::{Clock, Controller as _, Stop, SystemClock};
 use korder_controllers::Config;
 use tracing::info;
 
-use crate::{health, logging, signals};
+use crate::{health, logging, metrics, signals};
 
 /// How to run the controllers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to serve /healthz, /readyz and /metrics
+    /// Where to serve /healthz and /readyz
     #[arg(long, default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
     health_address: SocketAddr,
+    /// Where to serve /metrics, by HTTPS, to those who may read them [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_address: Option<SocketAddr>,
     /// Image of the pods that hold places: any that does nothing
     #[arg(long, default_value_t = Config::default().guardian_image, value_name = "IMAGE")]
     guardian_image: String,
@@ -31,7 +34,7 @@ pub(crate) struct Arguments {
 
 /// Runs until a signal, or until something fails for good.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { health_address, guardian_image, instance, act_as, logging } = arguments;
+    let Arguments { health_address, metrics_address, guardian_image, instance, act_as, logging } = arguments;
     logging.start()?;
     let mut config = kube::Config::infer().await.context("cannot find out which cluster to work for")?;
     config.auth_info.impersonate = act_as;
@@ -40,16 +43,22 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let client = kube::Client::try_from(config).context("cannot make a client for the cluster")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let controllers = korder_controllers::controllers(&client, &Config { guardian_image, instance }, &clock);
-    let (caches, counted, metrics) =
+    let (caches, counted, counts) =
         (controllers.caches.clone(), controllers.caches.clone(), controllers.metrics.clone());
-    let metrics = move || metrics.render(&counted);
+    let metrics = async move {
+        match metrics_address {
+            Some(address) => metrics::serve(address, client, move || counts.render(&counted)).await,
+            None => std::future::pending().await,
+        }
+    };
     let (stopper, stop) = Stop::pair();
     let mut running = Box::new(controllers.operator).run(stop);
     info!(version = env!("CARGO_PKG_VERSION"), "korder's controllers start");
     tokio::select! {
         biased;
         ended = &mut running => return ended.map_err(|error| anyhow!(error)).context("the controllers have failed"),
-        failed = health::serve(health_address, move || caches.are_ready(), Some(metrics)) => return failed,
+        failed = health::serve(health_address, move || caches.are_ready()) => return failed,
+        failed = metrics => return failed,
         signal = signals::stop() => info!("stopping on {}", signal?),
     }
     stopper.stop();

@@ -135,9 +135,10 @@ fn lines(report: &Report) -> Vec<String> {
         (Status::Starting, Some(pid)) => vec![format!("korder starts or stops on `{path}`, process {pid}")],
         _ => vec![format!("korder does not run on `{path}`")],
     };
-    if let Some(State { korder, kubernetes, server, kubeconfig, kubectl, ready_since }) = state {
+    if let Some(State { korder, kubernetes, server, metrics, kubeconfig, kubectl, ready_since }) = state {
         lines.push(format!("  version     korder {korder}, Kubernetes {kubernetes}"));
         lines.push(format!("  server      {server}"));
+        lines.push(format!("  metrics     {metrics}"));
         lines.push(format!("  kubeconfig  {}", kubeconfig.display()));
         lines.push(format!("  kubectl     {}", kubectl.display()));
         lines.push(format!("  ready since {ready_since:.0}"));

@@ -72,7 +72,7 @@ fn announce(
     merge: bool,
     printer: Printer,
 ) -> anyhow::Result<()> {
-    let State { korder, kubernetes, server, kubeconfig, kubectl, ready_since: _ } = state;
+    let State { korder, kubernetes, server, metrics, kubeconfig, kubectl, ready_since: _ } = state;
     if merge {
         let file = up::merge_kubeconfig(kubeconfig)?;
         printer.note(format_args!("The context `korder` is in `{}`", file.display()));
@@ -83,6 +83,7 @@ fn announce(
             "korder": korder,
             "kubernetes": kubernetes,
             "server": server,
+            "metrics": metrics,
             "kubeconfig": kubeconfig,
             "kubectl": kubectl,
         }))?);

@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     logging.start()?;
     let client = kube::Client::try_default().await.context("cannot find out which cluster to work for")?;
     let webhook = Webhook::new(client, listen);
-    let health = health::serve(health_address, webhook.readiness(), None::<fn() -> String>);
+    let health = health::serve(health_address, webhook.readiness());
     let stop = async {
         match signals::stop().await {
             Ok(signal) => info!("stopping on {signal}"),

@@ -33,6 +33,15 @@ pub(crate) struct Programs {
     stopper: Stopper,
 }
 
+/// The ports on the loopback address that others know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    /// Where the API server asks the webhook.
+    pub(crate) webhook: u16,
+    /// Where the controllers serve metrics.
+    pub(crate) metrics: u16,
+}
+
 /// What `kubectl logs` shows for the pods that stand for the programs.
 pub(crate) fn pod_logs(instance: &Instance) -> Vec<PodLog> {
     NAMES
@@ -51,7 +60,7 @@ fn log(instance: &Instance, program: &str) -> std::path::PathBuf {
 
 impl Programs {
     /// Starts the programs on a cluster that has their accounts. Each acts under its own.
-    pub(crate) async fn start(instance: &Instance, client: &Client, webhook_port: u16) -> anyhow::Result<Self> {
+    pub(crate) async fn start(instance: &Instance, client: &Client, ports: Ports) -> anyhow::Result<Self> {
         let path = instance.data_dir().kubeconfig();
         let administrator =
             Kubeconfig::read_from(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -61,8 +70,7 @@ impl Programs {
             let kubeconfig = instance.path(&format!("{name}.kubeconfig"));
             let access = install::service_account_kubeconfig(client, &administrator, name).await?;
             write_private(&kubeconfig, serde_saphyr::to_string(&access)?.as_bytes())?;
-            let program =
-                Program { name, arguments: arguments(name, webhook_port), kubeconfig, log: log(instance, name) };
+            let program = Program { name, arguments: arguments(name, ports), kubeconfig, log: log(instance, name) };
             supervised.push(Supervised::start(program, stop.clone())?);
         }
         let mirrored =
@@ -104,10 +112,10 @@ impl Programs {
     }
 }
 
-fn arguments(name: &str, webhook_port: u16) -> Vec<OsString> {
+fn arguments(name: &str, Ports { webhook, metrics }: Ports) -> Vec<OsString> {
     match name {
-        WEBHOOK_NAME => vec!["webhook".into(), format!("--listen=127.0.0.1:{webhook_port}").into()],
-        _ => vec!["controller".into()],
+        WEBHOOK_NAME => vec!["webhook".into(), format!("--listen=127.0.0.1:{webhook}").into()],
+        _ => vec!["controller".into(), format!("--metrics-address=127.0.0.1:{metrics}").into()],
     }
 }
 

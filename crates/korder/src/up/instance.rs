@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) kubernetes: String,
     /// Address of the API server.
     pub(crate) server: String,
+    /// Where the controllers serve metrics.
+    pub(crate) metrics: String,
     /// The administrator's kubeconfig.
     pub(crate) kubeconfig: PathBuf,
     /// A kubectl that fits: `kubectl` where the one on the `PATH` does.

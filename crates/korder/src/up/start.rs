@@ -9,7 +9,7 @@ use cluster::{BuildProgress, Cluster, Settings, binary};
 use jiff::Timestamp;
 use korder_manifests::Profile;
 
-use super::host::{self, Programs};
+use super::host::{self, Ports, Programs};
 use super::instance::{Instance, Lock, State};
 use super::nodes::NodeArguments;
 use super::probe;
@@ -46,7 +46,8 @@ impl Running {
         };
         let cluster = Cluster::start(&control_plane, settings).await.map_err(hinted)?;
         progress.update("Installing korder");
-        let (kubernetes, programs) = match install_and_run(&instance, &cluster, wish, &progress).await {
+        let ports = Ports { webhook: port(&instance, "webhook-port")?, metrics: port(&instance, "metrics-port")? };
+        let (kubernetes, programs) = match install_and_run(&instance, &cluster, wish, ports, &progress).await {
             Ok(running) => running,
             Err(error) => {
                 // The reason counts, not how the stop went.
@@ -58,6 +59,7 @@ impl Running {
             korder: env!("CARGO_PKG_VERSION").to_owned(),
             kubernetes,
             server: cluster.server().to_owned(),
+            metrics: format!("https://127.0.0.1:{}/metrics", ports.metrics),
             kubeconfig: cluster.data_dir().kubeconfig(),
             kubectl,
             ready_since: Timestamp::now(),
@@ -113,6 +115,7 @@ async fn install_and_run(
     instance: &Instance,
     cluster: &Cluster,
     wish: &Wish,
+    ports: Ports,
     progress: &Progress,
 ) -> anyhow::Result<(String, Programs)> {
     let client = cluster.client();
@@ -121,10 +124,10 @@ async fn install_and_run(
         cluster.settle().await.map_err(hinted)
     };
     let programs = async {
-        let webhook_port = webhook_port(instance)?;
-        let options = install::Options { profile: Profile::Host { webhook_port }, gate: None, dry_run: false };
+        let profile = Profile::Host { webhook_port: ports.webhook };
+        let options = install::Options { profile, gate: None, dry_run: false };
         let installed = install::install(&client, &options).await?;
-        anyhow::Ok((installed.kubernetes, Programs::start(instance, &client, webhook_port).await?))
+        anyhow::Ok((installed.kubernetes, Programs::start(instance, &client, ports).await?))
     };
     let ((), (kubernetes, programs)) = tokio::try_join!(nodes, programs)?;
     progress.update("Waiting for korder");
@@ -137,9 +140,9 @@ async fn install_and_run(
     }
 }
 
-/// The webhook's port: the last one where that is free, since the cluster knows it.
-fn webhook_port(instance: &Instance) -> anyhow::Result<u16> {
-    let path = instance.path("webhook-port");
+/// A port that others know, by the file in which it is kept: the last one where that is free.
+fn port(instance: &Instance, file: &str) -> anyhow::Result<u16> {
+    let path = instance.path(file);
     let last = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
     let port = probe::free_port(last).context("no loopback port is free")?;
     super::instance::write_private(&path, format!("{port}\n").as_bytes())?;
