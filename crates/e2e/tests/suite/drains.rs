@@ -172,8 +172,8 @@ async fn a_claim_in_the_middle_of_a_move_has_the_old_place(case: &Case) -> Resul
     case.create(&app).await?;
     let bound = pod_is_bound(case, "app").await?;
     ensure!(node_of(&bound) == Some(node.as_str()), "the pod is on {:?}", node_of(&bound));
-    let none = |log: &Log<Pod>| (!log.objects().any(|pod| is_guardian(pod))).then_some(());
-    case.pods.until("both guardians are gone", none).await?;
+    let gone = |log: &Log<Pod>| (!log.objects().any(|pod| is_guardian(pod))).then_some(());
+    case.pods.until("both guardians are gone", gone).await?;
     crate::until::ticket_is(case, "alone", TicketPhase::Used).await?;
     Ok(())
 }

@@ -33,7 +33,7 @@ pub(super) enum Rules {
     NoNomination,
     /// Of those that are nominated to a node, one after the other gets its place.
     Overlapping,
-    /// Guardians are of higher priority than the pods that they give way to, and so are those that are to follow them.
+    /// Guardians are of higher priority than the pods that they give way to, and so are those that are made just then.
     StrongerGuardians,
     /// The scheduler is restarted and not told again.
     NoTouch,
@@ -93,14 +93,22 @@ impl ByHand {
         pod
     }
 
-    /// Makes the guardians that are to follow those that go; they find no place yet.
-    async fn refill(&self, field: &Field<'_>, pairs: &[Pair]) -> Result<()> {
-        let names: Vec<String> = pairs.iter().map(|pair| format!("after-{}", pair.claimant)).collect();
-        let refill: Vec<Pod> = names.iter().map(|name| self.guardian(field, name)).collect();
-        try_join_all(refill.iter().map(|pod| field.case.create(pod))).await?;
-        let waiting =
-            |log: &Log<Pod>| names.iter().all(|name| log.get(name).is_some_and(|pod| is_pending(pod))).then_some(());
-        field.case.pods.until("the next guardians wait", waiting).await
+    /// Lets pods have their guardians' places, and waits for what the scheduler makes of it.
+    async fn free_and_ungate(&self, field: &Field<'_>, pairs: &[Pair]) -> Result<()> {
+        try_join_all(pairs.iter().map(|pair| field.case.delete::<Pod>(&pair.guardian))).await?;
+        let gone = |log: &Log<Pod>| pairs.iter().all(|pair| log.get(&pair.guardian).is_none()).then_some(());
+        field.case.pods.until("the guardians are gone", gone).await?;
+        if self.rules == Rules::StrongerGuardians {
+            let refill = pairs.iter().map(|pair| self.guardian(field, &format!("after-{}", pair.claimant)));
+            let refill: Vec<Pod> = refill.collect();
+            try_join_all(refill.iter().map(|pod| field.case.create(pod))).await?;
+        }
+        try_join_all(pairs.iter().map(|pair| ungate(field, pair))).await?;
+        let decided = |log: &Log<Pod>| {
+            let decided = |pod: &Pod| node_of(pod).is_some() || is_pending(pod);
+            pairs.iter().all(|pair| log.get(&pair.claimant).is_some_and(|pod| decided(pod))).then_some(())
+        };
+        field.case.pods.until("the scheduler has decided about the claimants", decided).await
     }
 }
 
@@ -126,9 +134,6 @@ impl HandOver for ByHand {
         if self.rules != Rules::NoNomination {
             try_join_all(pairs.iter().map(|pair| nominate(field, pair))).await?;
         }
-        if self.rules == Rules::StrongerGuardians {
-            self.refill(field, &pairs).await?;
-        }
         if matches!(self.rules, Rules::KeptWithRestart | Rules::NoTouch) {
             field.case.environment().restart_scheduler().await?;
         }
@@ -137,7 +142,7 @@ impl HandOver for ByHand {
         }
         let batch = if self.rules == Rules::Overlapping { 1 } else { pairs.len() };
         for batch in pairs.chunks(batch) {
-            free_and_ungate(field, batch).await?;
+            self.free_and_ungate(field, batch).await?;
         }
         let log = field.case.pods.log();
         let lost = |pair: &Pair| {
@@ -147,19 +152,6 @@ impl HandOver for ByHand {
         };
         Ok(pairs.iter().filter_map(lost).collect())
     }
-}
-
-/// Lets pods have their guardians' places, and waits for what the scheduler makes of it.
-async fn free_and_ungate(field: &Field<'_>, pairs: &[Pair]) -> Result<()> {
-    try_join_all(pairs.iter().map(|pair| field.case.delete::<Pod>(&pair.guardian))).await?;
-    let gone = |log: &Log<Pod>| pairs.iter().all(|pair| log.get(&pair.guardian).is_none()).then_some(());
-    field.case.pods.until("the guardians are gone", gone).await?;
-    try_join_all(pairs.iter().map(|pair| ungate(field, pair))).await?;
-    let decided = |log: &Log<Pod>| {
-        let decided = |pod: &Pod| node_of(pod).is_some() || is_pending(pod);
-        pairs.iter().all(|pair| log.get(&pair.claimant).is_some_and(|pod| decided(pod))).then_some(())
-    };
-    field.case.pods.until("the scheduler has decided about the claimants", decided).await
 }
 
 async fn touch(field: &Field<'_>, pair: &Pair) -> Result<()> {
