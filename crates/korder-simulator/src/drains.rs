@@ -1,11 +1,13 @@
 //! Nodes that are cordoned under ready tickets, with claims coming in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kooper_sim::fault::FaultPlan;
 use kooper_sim::{Sim, Write, run};
 use korder_api::{Ticket, TicketPhase};
+use korder_core::handover::may_try_again;
 use korder_core::node::Node;
 use korder_core::pod::Pod;
 use kube::Api;
@@ -18,6 +20,8 @@ use crate::world::World;
 
 /// The node that is cordoned.
 const CORDONED: &str = "n1";
+/// Five for each of the two claims, and three for each ticket that makes up for theirs.
+const WRITES_OF_CLAIMS: u64 = 16;
 /// Longer than any deadline, and than the quiet that is asked for.
 const AFTERMATH: Duration = Duration::from_mins(3);
 
@@ -30,6 +34,8 @@ pub enum Then {
     Evict(u64),
     /// After so many writes of the controllers it is uncordoned.
     Uncordon(u64),
+    /// Not before so many writes of the claims this one is cordoned.
+    Late(&'static str, u64),
 }
 
 /// One run.
@@ -47,6 +53,8 @@ pub struct Outcome {
     pub crashes: usize,
     /// How many tickets were moved while they were ready.
     pub moves: usize,
+    /// How many pods that were let go lost their place.
+    pub lost: usize,
 }
 
 /// Plays the scenario: five tickets on two nodes, one of which is cordoned while two pods claim. The other has so many
@@ -59,7 +67,9 @@ pub fn play(seed: u64, cores: u32, plan: FaultPlan, then: Then) -> Outcome {
         create(&sim, order("o", 5, "OnClaim", "1h"));
         world.until("the order is filled", |sim| ready(sim).count() == 5).await;
         let writes_before = world.writes();
-        cordon(&mut world, true).await;
+        if !matches!(then, Then::Late(..)) {
+            cordon(&mut world, CORDONED, true).await;
+        }
         create(&sim, claimant("pod-1", Some("o")));
         let mut tolerant = claimant("pod-2", Some("o"));
         tolerant["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
@@ -72,18 +82,23 @@ pub fn play(seed: u64, cores: u32, plan: FaultPlan, then: Then) -> Outcome {
             }
             Then::Uncordon(write) => {
                 world.until_writes(writes_before + write).await;
-                cordon(&mut world, false).await;
+                cordon(&mut world, CORDONED, false).await;
+            }
+            Then::Late(node, write) => {
+                world.until_writes(writes_before + write).await;
+                cordon(&mut world, node, true).await;
             }
         }
         world.run(AFTERMATH).await;
         let history = sim.history();
         let mut violations = oracle::judge(&sim);
-        if !matches!(then, Then::Evict(_)) {
+        if matches!(then, Then::Nothing | Then::Uncordon(_)) {
             violations.extend(gaps(&history));
         }
         let (writes, crashes) = (world.writes(), world.crashes());
         let summary = oracle::summary(&sim);
-        Outcome { summary, violations, writes_before, writes, crashes, moves: moves(&history) }
+        let (moves, lost) = (moves(&history), lost(&history));
+        Outcome { summary, violations, writes_before, writes, crashes, moves, lost }
     })
 }
 
@@ -129,10 +144,30 @@ pub fn every_change_of_mind(seed: u64) -> (u64, Vec<String>) {
     (runs, violations)
 }
 
-async fn cordon(world: &mut World, cordoned: bool) {
+/// Cordons each node after each write of the claims; how many runs, how often a pod that was let go lost its place, and what
+/// was violated.
+///
+/// Both pods get a place in the end: one that is behind its gate takes another ticket, one that was let go is tried again.
+pub fn every_late_cordon(seed: u64) -> (u64, usize, Vec<String>) {
+    let (mut violations, mut runs, mut lost) = (vec![], 0, 0);
+    let points = (1..=WRITES_OF_CLAIMS).flat_map(|write| [CORDONED, "n2"].map(|node| (node, write)));
+    for (node, write) in points {
+        let run = play(seed, 8, FaultPlan::none(), Then::Late(node, write));
+        runs += 1;
+        lost += run.lost;
+        let what = format!("node `{node}` cordoned after write {write} of the claims");
+        violations.extend(run.violations.iter().map(|violation| format!("{what}: {violation}")));
+        if run.summary.get("claimants bound") != Some(&2) {
+            violations.push(format!("{what}: the end is {:?}", run.summary));
+        }
+    }
+    (runs, lost, violations)
+}
+
+async fn cordon(world: &mut World, node: &str, cordoned: bool) {
     let nodes: Api<Node> = Api::all(world.sim.client("admin"));
     let patch = Patch::Merge(json!({"spec": {"unschedulable": cordoned}}));
-    if let Err(error) = world.during(nodes.patch(CORDONED, &PatchParams::default(), &patch)).await {
+    if let Err(error) = world.during(nodes.patch(node, &PatchParams::default(), &patch)).await {
         world.sim.fail(format!("the node could not be cordoned or uncordoned: {error}"));
     }
 }
@@ -156,22 +191,32 @@ fn ready(sim: &Sim) -> impl Iterator<Item = Ticket> {
 }
 
 /// The ticket before and after each write of one.
-fn changes(history: &[std::sync::Arc<Write>]) -> impl Iterator<Item = (Ticket, Ticket)> {
+fn changes(history: &[Arc<Write>]) -> impl Iterator<Item = (Ticket, Ticket)> {
     history.iter().filter(|write| write.is_of("tickets.core.korder.dev")).filter_map(|write| {
-        let side = |side: &Option<std::sync::Arc<kooper_sim::Object>>| side.as_ref()?.parse::<Ticket>().ok();
+        let side = |side: &Option<Arc<kooper_sim::Object>>| side.as_ref()?.parse::<Ticket>().ok();
         Some((side(&write.before)?, side(&write.after)?))
     })
 }
 
 /// Ready tickets that were without a place: a move leaves none.
-fn gaps(history: &[std::sync::Arc<Write>]) -> Vec<String> {
+fn gaps(history: &[Arc<Write>]) -> Vec<String> {
     let lost = changes(history)
         .filter(|(before, after)| before.phase() == TicketPhase::Ready && after.phase() == TicketPhase::Pending);
     let names: BTreeSet<String> = lost.filter_map(|(ticket, _)| ticket.metadata.name).collect();
     names.into_iter().map(|name| format!("ticket `{name}` was without a place")).collect()
 }
 
-fn moves(history: &[std::sync::Arc<Write>]) -> usize {
+fn lost(history: &[Arc<Write>]) -> usize {
+    let loses = |write: &&Arc<Write>| {
+        let side = |side: &Option<Arc<kooper_sim::Object>>| {
+            side.as_ref().and_then(|pod| pod.parse::<Pod>().ok()).is_some_and(|pod| may_try_again(&pod))
+        };
+        write.is_of("pods") && side(&write.after) && !side(&write.before)
+    };
+    history.iter().filter(loses).count()
+}
+
+fn moves(history: &[Arc<Write>]) -> usize {
     changes(history).filter(|(before, after)| korder_core::ticket::moved(before, after).is_some()).count()
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Printer, Progress};
-use korder_simulator::{crash_points, disturbed, histories, nodes, schedulers};
+use korder_simulator::{crash_points, disturbed, drains, histories, nodes, schedulers};
 
 /// Play korder's controllers in a simulated cluster, with faults
 #[derive(Debug, Parser)]
@@ -62,6 +62,14 @@ fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
         let (runs, violated) = nodes::every_loss(seed);
         progress.finish(format!("{runs} runs"));
         violations.extend(violated.into_iter().map(|what| format!("seed {seed}: {what}")));
+    }
+    if !replay {
+        let progress = Progress::start(printer, "cordoning nodes, with crashes, drains, claims, and changes of mind");
+        let (crashes, changes) = (drains::every_point(seed), drains::every_change_of_mind(seed));
+        let (late, lost, violated) = drains::every_late_cordon(seed);
+        progress.finish(format!("{} runs, {lost} places lost", crashes.0 + changes.0 + late));
+        let violated = crashes.1.into_iter().chain(changes.1).chain(violated);
+        violations.extend(violated.map(|what| format!("seed {seed}: {what}")));
     }
     if pairs {
         let progress = Progress::start(printer, "killing the controllers twice, at every pair of points");

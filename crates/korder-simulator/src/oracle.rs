@@ -72,7 +72,7 @@ fn thefts(history: &[Arc<Write>]) -> Vec<String> {
     let mut gone: BTreeSet<String> = BTreeSet::new();
     let mut thefts = vec![];
     for write in history {
-        if write.is_of("nodes") && write.after.is_none() {
+        if is_closed(write) {
             gone.insert(write.name.clone());
         }
         let Some(after) = &write.after else { continue };
@@ -101,11 +101,17 @@ fn thefts(history: &[Arc<Write>]) -> Vec<String> {
     thefts
 }
 
+/// Whether a node goes by this, or takes pods no more.
+fn is_closed(write: &Write) -> bool {
+    let open = write.after.as_ref().is_some_and(|node| node.value()["spec"]["unschedulable"] != true);
+    write.is_of("nodes") && !open
+}
+
 /// No pod that was let go is told that it has lost its place, unless a node went.
 fn losses(history: &[Arc<Write>]) -> Vec<String> {
     let mut losses = vec![];
     for write in history {
-        if write.is_of("nodes") && write.after.is_none() {
+        if is_closed(write) {
             return losses;
         }
         let pod = |side: &Option<Arc<kooper_sim::Object>>| side.as_ref().and_then(|pod| pod.parse::<Pod>().ok());

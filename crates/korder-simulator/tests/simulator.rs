@@ -58,6 +58,13 @@ fn a_cordoned_node_may_be_drained_or_uncordoned_at_any_moment() {
     assert!(runs > 40, "{runs}");
 }
 
+#[test]
+fn a_claim_whose_node_is_cordoned_ends_on_another() {
+    let (runs, lost, violations) = drains::every_late_cordon(7);
+    assert_eq!(violations, Vec::<String>::new());
+    assert_eq!((runs, lost), (32, 0));
+}
+
 /// Somebody's finalizer keeps the guardians: their tickets are lost one after the other, and made up for.
 #[test]
 fn a_guardian_that_does_not_go_costs_its_ticket_and_not_its_pod() {
@@ -219,4 +226,42 @@ fn a_group_is_finished_or_undone_wherever_the_controllers_are_killed() {
             assert_eq!((&summary, violations), (&whole, Vec::new()), "{plan:?}");
         }
     }
+}
+
+/// The cache of tickets learns of nothing but the controllers' own writes for a while, and the reply to a move is lost: as
+/// far as the cache knows, the old guardian still is the guardian. Then the node is used again, so that its successor
+/// seems to be nobody's.
+#[test]
+fn a_guardian_whose_move_was_lost_sight_of_stays() {
+    let tickets = "tickets.core.korder.dev";
+    // The first write of a status makes the ticket ready, the second moves it.
+    let moves = Requests::verbs(&[Verb::Update]).of(tickets).subresource("status");
+    let plan = FaultPlan::none().with(moves, When::Nth(2), Effect::LoseReply).with(
+        Requests::watches().of(tickets),
+        When::Always,
+        Effect::Freeze { length: Duration::from_secs(20) },
+    );
+    let (violations, summary, guardian) = run(1, |sim| async move {
+        assert!(sim.create(node("n1", 4)).is_ok());
+        let mut world = World::new(sim.clone(), plan);
+        assert!(sim.create(order("o", 1, "Never", "1h")).is_ok());
+        let guardian = |sim: &Sim| {
+            let ticket = sim.object(tickets, "default", "o-1");
+            ticket.map(|ticket| ticket.value()["status"]["guardianName"].clone()).unwrap_or_default()
+        };
+        world.until("the ticket is ready", |sim| guardian(sim) == "o-1-guardian").await;
+        assert!(sim.create(node("n2", 4)).is_ok());
+        let nodes: Api<Node> = Api::all(sim.client("somebody"));
+        let cordon = |cordoned: bool| Patch::Merge(json!({"spec": {"unschedulable": cordoned}}));
+        assert!(world.during(nodes.patch("n1", &PatchParams::default(), &cordon(true))).await.is_ok());
+        world.until("the ticket is moved", |sim| guardian(sim) == "o-1-guardian-2").await;
+        assert!(world.during(nodes.patch("n1", &PatchParams::default(), &cordon(false))).await.is_ok());
+        let uid = |sim: &Sim| sim.object("pods", "default", "o-1-guardian-2").map(|pod| pod.uid().to_owned());
+        let before = uid(&sim);
+        world.run(Duration::from_mins(2)).await;
+        (oracle::judge(&sim), oracle::summary(&sim), (before, uid(&sim)))
+    });
+    assert_eq!(violations, Vec::<String>::new());
+    assert_eq!(summary, [("order o: Ready".to_owned(), 1)].into());
+    assert!(guardian.0.is_some() && guardian.0 == guardian.1, "{guardian:?}");
 }
