@@ -265,3 +265,28 @@ fn a_guardian_whose_move_was_lost_sight_of_stays() {
     assert_eq!(summary, [("order o: Ready".to_owned(), 1)].into());
     assert!(guardian.0.is_some() && guardian.0 == guardian.1, "{guardian:?}");
 }
+
+#[test]
+fn a_node_that_is_silent_for_a_minute_is_left() {
+    run(1, |sim| async move {
+        assert!(sim.create(node("n1", 4)).is_ok());
+        let mut world = World::new(sim.clone(), FaultPlan::none());
+        assert!(sim.create(order("o", 1, "Never", "1h")).is_ok());
+        let place = |sim: &Sim| {
+            let ticket = sim.object("tickets.core.korder.dev", "default", "o-1");
+            ticket.map(|ticket| ticket.value()["status"]["nodeName"].clone()).unwrap_or_default()
+        };
+        world.until("the ticket is ready", |sim| place(sim) == "n1").await;
+        assert!(sim.create(node("n2", 4)).is_ok());
+        let nodes: Api<Node> = Api::all(sim.client("somebody"));
+        let taint = json!({
+            "key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": sim.clock().now().to_string(),
+        });
+        let silent = Patch::Merge(json!({"spec": {"taints": [taint]}}));
+        assert!(world.during(nodes.patch("n1", &PatchParams::default(), &silent)).await.is_ok());
+        world.run(Duration::from_secs(55)).await;
+        assert_eq!(place(&sim), "n1");
+        world.run(Duration::from_secs(10)).await;
+        assert_eq!(place(&sim), "n2");
+    });
+}
