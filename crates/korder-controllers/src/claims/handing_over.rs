@@ -174,6 +174,8 @@ async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Res
             withdraw(claims, cx, pod, reason, why).await
         }
         (Action::Lose(why), ..) => write_status(claims, cx, seen, ticket::lost(&seen.ticket, why, cx.now())).await,
+        // What is seen of the pod may be old, and another leader have promised it the place since.
+        (Action::GiveBack(_), ..) if is_promised_since(claims, seen).await? => Ok(()),
         (Action::GiveBack(why), ..) => {
             let status = ticket::given_back(&seen.ticket, seen.guardian.as_deref(), why, cx.now());
             write_status(claims, cx, seen, status).await
@@ -217,6 +219,16 @@ async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod
         return Ok(());
     }
     write::delete(&claims.client, &claims.caches.pods, guardian, false).await
+}
+
+/// Whether the pod, read live, has the promise of a place that is about to be given back. Then the cache knows of it.
+async fn is_promised_since(claims: &Claims, seen: &Seen) -> Result<bool, kube::Error> {
+    let Some(claim) = seen.ticket.claim() else { return Ok(false) };
+    let live: Option<Pod> = api(&claims.client, &claim.namespace).get_opt(&claim.name).await?;
+    let Some(live) = live.filter(|live| live.uid() == claim.uid) else { return Ok(false) };
+    let promised = handover::is_nominated(&live, &seen.ticket) && !live.is_ending();
+    claims.caches.pods.wrote(live);
+    Ok(promised)
 }
 
 /// Takes the gate off, where there still is one, and writes down whose place the pod gets.
