@@ -54,7 +54,7 @@ pub enum Disturbance {
 }
 
 /// One run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// What its end looks like.
     pub summary: BTreeMap<String, usize>,

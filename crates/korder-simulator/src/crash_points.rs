@@ -2,7 +2,8 @@
 
 use kooper_sim::fault::FaultPlan;
 
-use crate::claims::{Disturbance, Outcome, play};
+use crate::cases::{Case, Scenario, violations};
+use crate::claims::Outcome;
 
 /// What came of all crash points.
 #[derive(Clone, Debug, Default)]
@@ -10,9 +11,9 @@ pub struct Report {
     /// How many writes the scenario takes: the points at which it can be cut.
     pub writes: u64,
     /// How many runs were made.
-    pub runs: u64,
+    pub runs: usize,
     /// How many of them crashed as often as they should.
-    pub crashes: u64,
+    pub crashes: usize,
     /// What was violated, each with its crash points.
     pub violations: Vec<String>,
 }
@@ -33,6 +34,11 @@ impl Point {
     fn all(writes: u64) -> impl Iterator<Item = Self> {
         (1..=writes).flat_map(|write| [false, true].map(|after| Self { write, after }))
     }
+
+    /// The run that is cut here, and goes on.
+    fn case(self) -> Case {
+        Case::of(format!("killed {self}"), [self.plan()])
+    }
 }
 
 impl std::fmt::Display for Point {
@@ -42,41 +48,36 @@ impl std::fmt::Display for Point {
 }
 
 /// Plays the scenario without faults, then once for each crash point, and compares.
-pub fn every_point(seed: u64) -> Report {
-    let whole = play(seed, [], &Disturbance::None);
-    let mut report = Report { writes: whole.writes, violations: whole.violations.clone(), ..Report::default() };
-    for point in Point::all(whole.writes) {
-        let run = play(seed, [point.plan()], &Disturbance::None);
-        report.take(&format!("killed {point}"), 1, &run, &whole);
-    }
+pub fn every_point(scenario: &Scenario) -> Report {
+    let whole = scenario.whole();
+    let runs = scenario.play(Point::all(whole.writes).map(Point::case).collect());
+    let mut report = Report::of(&runs, 1, &whole);
+    report.violations.extend(whole.violations);
     report
 }
 
 /// Plays the scenario for pairs of crash points: the second is in the life of the controllers that come after the first.
 /// Of all pairs, every `stride`th.
-pub fn every_pair(seed: u64, stride: usize) -> Report {
-    let whole = play(seed, [], &Disturbance::None);
-    let mut report = Report { writes: whole.writes, ..Report::default() };
+pub fn every_pair(scenario: &Scenario, stride: usize) -> Report {
+    let whole = scenario.whole();
     // How far the successors come depends on the first crash.
-    let mut pairs = vec![];
-    for first in Point::all(whole.writes) {
-        let alone = play(seed, [first.plan()], &Disturbance::None);
-        pairs.extend(Point::all(alone.writes).map(|second| (first, second)));
-    }
-    for (first, second) in pairs.into_iter().step_by(stride.max(1)) {
-        let run = play(seed, [first.plan(), second.plan()], &Disturbance::None);
-        report.take(&format!("killed {first}, then {second}"), 2, &run, &whole);
-    }
-    report
+    let firsts: Vec<Point> = Point::all(whole.writes).collect();
+    let alone = Scenario::seeded(scenario.seed).play(firsts.iter().map(|first| first.case()).collect());
+    let pairs = firsts.iter().zip(&alone).flat_map(|(&first, (_, run))| {
+        Point::all(run.writes)
+            .map(move |second| Case::of(format!("killed {first}, then {second}"), [first.plan(), second.plan()]))
+    });
+    let runs = scenario.play(pairs.step_by(stride.max(1)).collect());
+    Report::of(&runs, 2, &whole)
 }
 
 impl Report {
-    fn take(&mut self, what: &str, crashes: usize, run: &Outcome, whole: &Outcome) {
-        self.runs += 1;
-        self.crashes += u64::from(run.crashes == crashes);
-        self.violations.extend(run.violations.iter().map(|violation| format!("{what}: {violation}")));
-        if run.summary != whole.summary {
-            self.violations.push(format!("{what}: the end is {:?}, not {:?}", run.summary, whole.summary));
+    fn of(runs: &[(Case, Outcome)], crashes: usize, whole: &Outcome) -> Self {
+        Self {
+            writes: whole.writes,
+            runs: runs.len(),
+            crashes: runs.iter().filter(|(_, run)| run.crashes == crashes).count(),
+            violations: runs.iter().flat_map(|(case, run)| violations(case, run, whole)).collect(),
         }
     }
 }

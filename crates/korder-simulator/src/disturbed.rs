@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use kooper_sim::fault::{Effect, FaultPlan, Requests, When};
 
-use crate::claims::{Disturbance, Outcome, play};
+use crate::cases::{Case, Scenario, violations};
+use crate::claims::{Disturbance, Outcome};
 
 /// How much more may be written than in a quiet run, when half of all writes are refused as conflicts.
 const MOST_WRITES: u64 = 5;
@@ -13,56 +14,59 @@ const MOST_WRITES: u64 = 5;
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// How many runs were made.
-    pub runs: u64,
+    pub runs: usize,
     /// What was violated.
     pub violations: Vec<String>,
+    /// The writes of the quiet run.
+    pub quiet: u64,
+    /// The most writes that a run sent of which half of the writes were refused as conflicts, those included.
+    pub contended: u64,
 }
 
 impl Report {
-    fn take(&mut self, what: &str, run: &Outcome, whole: &Outcome) {
-        self.runs += 1;
-        self.violations.extend(run.violations.iter().map(|violation| format!("{what}: {violation}")));
-        if run.summary != whole.summary {
-            self.violations.push(format!("{what}: the end is {:?}, not {:?}", run.summary, whole.summary));
+    fn of(runs: &[(Case, Outcome)], whole: &Outcome) -> Self {
+        Self {
+            runs: runs.len(),
+            violations: runs.iter().flat_map(|(case, run)| violations(case, run, whole)).collect(),
+            quiet: whole.writes,
+            contended: 0,
         }
     }
 }
 
 /// A tenth of all replies lost, half of all writes refused as conflicts, so many times each; caches that stand still for 1,
 /// 10 and 60 seconds.
-pub fn every_fault(seed: u64, times: u64) -> Report {
-    let whole = play(seed, [], &Disturbance::None);
-    let mut report = Report::default();
+pub fn every_fault(scenario: &Scenario, times: u64) -> Report {
     let share = |per_mille| When::Share { per_mille };
-    for n in 1..=times {
-        let plan = FaultPlan::none().with_seed(n);
-        let lost = plan.clone().with(Requests::writes(), share(100), Effect::LoseReply);
-        report.take(&format!("lost replies {n}"), &play(seed, [lost], &Disturbance::None), &whole);
-        let refused = plan.with(Requests::writes(), share(500), Effect::Conflict);
-        let run = play(seed, [refused], &Disturbance::None);
-        report.take(&format!("conflicts {n}"), &run, &whole);
-        if run.writes > whole.writes * MOST_WRITES {
-            report.violations.push(format!("conflicts {n}: {} writes, {} in a quiet run", run.writes, whole.writes));
-        }
-    }
-    for secs in [1, 10, 60] {
-        let frozen = Effect::Freeze { length: Duration::from_secs(secs) };
-        let plan = FaultPlan::none().with(Requests::watches(), When::Always, frozen);
-        report.take(&format!("caches stand still for {secs} s"), &play(seed, [plan], &Disturbance::None), &whole);
+    let plan = |n, per_mille, effect| FaultPlan::none().with_seed(n).with(Requests::writes(), share(per_mille), effect);
+    let lost = (1..=times).map(|n| Case::of(format!("lost replies {n}"), [plan(n, 100, Effect::LoseReply)]));
+    let refused = (1..=times).map(|n| Case::of(format!("conflicts {n}"), [plan(n, 500, Effect::Conflict)]));
+    let frozen = [1, 10, 60].map(|secs| {
+        let freeze = Effect::Freeze { length: Duration::from_secs(secs) };
+        let plan = FaultPlan::none().with(Requests::watches(), When::Always, freeze);
+        Case::of(format!("caches stand still for {secs} s"), [plan])
+    });
+    let whole = scenario.whole();
+    let runs = scenario.play(lost.chain(frozen).collect());
+    let contended = scenario.play(refused.collect());
+    let mut report = Report::of(&[runs, contended.clone()].concat(), &whole);
+    report.contended = contended.iter().map(|(_, run)| run.writes).max().unwrap_or_default();
+    if report.contended > whole.writes * MOST_WRITES {
+        let Report { contended, quiet, .. } = report;
+        report.violations.push(format!("{contended} writes with conflicts, {quiet} in a quiet run"));
     }
     report
 }
 
 /// A second leader takes over after each write of the two claims; the first one stands still, and goes on later.
-pub fn every_takeover(seed: u64) -> Report {
-    let whole = play(seed, [], &Disturbance::None);
-    let mut report = Report::default();
-    report.take("two leaders from the first", &play(seed, [], &Disturbance::TwoLeaders), &whole);
-    for write in 1..=whole.writes - whole.writes_before {
-        for late in [Duration::from_millis(5), Duration::from_secs(40)] {
-            let run = play(seed, [], &Disturbance::Takeover { write, late });
-            report.take(&format!("taken over after write {write}, the first {late:?} late"), &run, &whole);
-        }
-    }
-    report
+pub fn every_takeover(scenario: &Scenario) -> Report {
+    let whole = scenario.whole();
+    let two = Case { disturbance: Disturbance::TwoLeaders, ..Case::of("two leaders from the first", []) };
+    let takeovers = (1..=whole.writes - whole.writes_before).flat_map(|write| {
+        [Duration::from_millis(5), Duration::from_secs(40)].map(|late| Case {
+            disturbance: Disturbance::Takeover { write, late },
+            ..Case::of(format!("taken over after write {write}, the first {late:?} late"), [])
+        })
+    });
+    Report::of(&scenario.play([two].into_iter().chain(takeovers).collect()), &whole)
 }

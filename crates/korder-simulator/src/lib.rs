@@ -7,6 +7,7 @@
 //! [`histories`] plays random ones. [`oracle`] judges the history of writes and the end state. Time is virtual, and a seed
 //! replays a run exactly. This crate must not know a real cluster.
 
+pub mod cases;
 pub mod claims;
 pub mod crash_points;
 pub mod disturbed;
@@ -15,6 +16,7 @@ pub mod histories;
 pub mod nodes;
 pub mod objects;
 pub mod oracle;
+mod parallel;
 pub mod pods;
 pub mod schedulers;
 pub mod world;

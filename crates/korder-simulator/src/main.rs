@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Printer, Progress};
+use korder_simulator::cases::Scenario;
 use korder_simulator::{crash_points, disturbed, drains, histories, nodes, schedulers};
 
 /// Play korder's controllers in a simulated cluster, with faults
@@ -21,6 +22,9 @@ struct Arguments {
     /// Play the random history of the seed only
     #[arg(long)]
     replay: bool,
+    /// Play one run of the two claims only, by the name that a violation gives it
+    #[arg(long, value_name = "RUN", conflicts_with = "replay")]
+    only: Option<String>,
     /// Kill the controllers at every pair of points too, which takes minutes
     #[arg(long)]
     pairs: bool,
@@ -38,32 +42,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
-    let &Arguments { seed, histories, replay, pairs, .. } = arguments;
+    let &Arguments { seed, histories, replay, .. } = arguments;
     let mut violations = vec![];
     if !replay {
-        let progress = Progress::start(printer, "killing the controllers before and after each write of two claims");
-        let report = crash_points::every_point(seed);
-        progress.finish(format!("{} writes, {} runs, {} crashes", report.writes, report.runs, report.crashes));
-        violations.extend(report.violations.into_iter().map(|what| format!("seed {seed}: {what}")));
-        let progress = Progress::start(printer, "restarting the scheduler after each write of two claims");
-        let report = schedulers::every_restart(seed);
-        progress.finish(format!("{} runs, {} in the moment that can't be protected", report.runs, report.unprotected));
-        violations.extend(report.violations.into_iter().map(|what| format!("seed {seed}: {what}")));
+        violations.extend(two_claims(arguments, printer).into_iter().map(|what| format!("seed {seed}: {what}")));
     }
-    if !replay {
-        let progress = Progress::start(printer, "two claims with failing requests, old caches, and a second leader");
-        let (faults, takeovers) = (disturbed::every_fault(seed, 20), disturbed::every_takeover(seed));
-        progress.finish(format!("{} runs", faults.runs + takeovers.runs));
-        let violated = faults.violations.into_iter().chain(takeovers.violations);
-        violations.extend(violated.map(|what| format!("seed {seed}: {what}")));
-    }
-    if !replay {
-        let progress = Progress::start(printer, "taking a node away after each write of two claims");
-        let (runs, violated) = nodes::every_loss(seed);
-        progress.finish(format!("{runs} runs"));
-        violations.extend(violated.into_iter().map(|what| format!("seed {seed}: {what}")));
-    }
-    if !replay {
+    if !replay && arguments.only.is_none() {
         let progress = Progress::start(printer, "cordoning nodes, with crashes, drains, claims, and changes of mind");
         let (crashes, changes) = (drains::every_point(seed), drains::every_change_of_mind(seed));
         let (late, lost, violated) = drains::every_late_cordon(seed);
@@ -71,22 +55,76 @@ fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
         let violated = crashes.1.into_iter().chain(changes.1).chain(violated);
         violations.extend(violated.map(|what| format!("seed {seed}: {what}")));
     }
-    if pairs {
-        let progress = Progress::start(printer, "killing the controllers twice, at every pair of points");
-        let report = crash_points::every_pair(seed, 1);
-        progress.finish(format!("{} runs, {} crashed twice", report.runs, report.crashes));
-        violations.extend(report.violations.into_iter().map(|what| format!("seed {seed}: {what}")));
+    if replay {
+        let history = histories::play(seed);
+        printer.result(format!("history {seed} has the digest {:016x}", history.digest))?;
+        violations.extend(history.violations.into_iter().map(|what| format!("history {seed}: {what}")));
+    } else if arguments.only.is_none() {
+        violations.extend(random_histories(seed, histories, printer));
     }
-    let last = if replay { seed } else { seed + histories - 1 };
-    let progress = Progress::start(printer, format!("random histories of seeds {seed} to {last}"));
-    for seed in seed..=last {
-        progress.update(format!("seed {seed}"));
-        violations.extend(histories::play(seed).into_iter().map(|what| format!("seed {seed}: {what}")));
-    }
-    progress.finish(format!("{} histories", last - seed + 1));
     for violation in &violations {
         printer.result(violation)?;
     }
-    anyhow::ensure!(violations.is_empty(), "{} violations; `--replay --seed SEED` plays one again", violations.len());
+    anyhow::ensure!(
+        violations.is_empty(),
+        "{} violations; to play one again: `--replay --seed SEED` for a history, `--only 'RUN' --pairs --seed {seed}` for a run \
+         of the two claims, by what stands before the second colon",
+        violations.len()
+    );
     Ok(())
 }
+
+/// The scenario of two claims with everything that can go wrong in it.
+fn two_claims(arguments: &Arguments, printer: Printer) -> Vec<String> {
+    let scenario = Scenario { seed: arguments.seed, only: arguments.only.clone() };
+    let mut violations = vec![];
+    let progress = Progress::start(printer, "killing the controllers before and after each write of two claims");
+    let report = crash_points::every_point(&scenario);
+    progress.finish(format!("{} writes, {} runs, {} crashes", report.writes, report.runs, report.crashes));
+    violations.extend(report.violations);
+    let progress = Progress::start(printer, "restarting the scheduler after each write of two claims");
+    let report = schedulers::every_restart(&scenario);
+    progress.finish(format!("{} runs, {} in the moment that can't be protected", report.runs, report.unprotected));
+    violations.extend(report.violations);
+    let progress = Progress::start(printer, "two claims with failing requests and old caches");
+    let report = disturbed::every_fault(&scenario, 20);
+    progress.finish(format!(
+        "{} runs; with conflicts on half of the writes {} writes at most, {} in a quiet run",
+        report.runs, report.contended, report.quiet
+    ));
+    violations.extend(report.violations);
+    let progress = Progress::start(printer, "a second leader that takes over after each write of two claims");
+    let report = disturbed::every_takeover(&scenario);
+    progress.finish(format!("{} runs", report.runs));
+    violations.extend(report.violations);
+    let progress = Progress::start(printer, "taking a node away after each write of two claims");
+    let (runs, violated) = nodes::every_loss(&scenario);
+    progress.finish(format!("{runs} runs"));
+    violations.extend(violated);
+    if arguments.pairs {
+        let progress = Progress::start(printer, "killing the controllers twice, at every pair of points");
+        let report = crash_points::every_pair(&scenario, 1);
+        progress.finish(format!("{} runs, {} crashed twice", report.runs, report.crashes));
+        violations.extend(report.violations);
+    }
+    violations
+}
+
+fn random_histories(first: u64, count: u64, printer: Printer) -> Vec<String> {
+    let progress = Progress::start(printer, format!("random histories of seeds {first} to {}", first + count - 1));
+    let mut seen = histories::Seen::default();
+    let mut violations = vec![];
+    for seed in (first..first + count).step_by(AT_ONCE) {
+        progress.update(format!("seed {seed}, {} violations", violations.len()));
+        let seeds: Vec<u64> = (seed..(seed + AT_ONCE as u64).min(first + count)).collect();
+        for (seed, history) in histories::play_all(&seeds) {
+            violations.extend(history.violations.into_iter().map(|what| format!("history {seed}: {what}")));
+            seen += history.seen;
+        }
+    }
+    progress.finish(format!("{count} histories: {seen}"));
+    violations
+}
+
+/// How many histories are played between two looks at the progress.
+const AT_ONCE: usize = 50;

@@ -55,3 +55,11 @@ pub fn competitor(name: &str) -> Value {
         }]},
     })
 }
+
+/// A priority class of this value.
+pub fn priority_class(name: &str, value: i32) -> Value {
+    json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value,
+        "preemptionPolicy": "PreemptLowerPriority",
+    })
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kooper_sim::Verb;
 use kooper_sim::fault::{Effect, FaultPlan, Requests, When};
 
+use crate::cases::{Case, Scenario, violations};
 use crate::claims::{Disturbance, play};
 
 /// How long there is no scheduler.
@@ -14,10 +15,10 @@ const AWAY: [Duration; 3] = [Duration::ZERO, Duration::from_millis(20), Duration
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// How many runs were made.
-    pub runs: u64,
+    pub runs: usize,
     /// In how many of them the scheduler began in the moment between a guardian's end and its pod's ungating. It can't be
     /// told then, and the place may be lost; nothing else may go wrong.
-    pub unprotected: u64,
+    pub unprotected: usize,
     /// What was violated in the others.
     pub violations: Vec<String>,
 }
@@ -25,29 +26,26 @@ pub struct Report {
 /// Restarts the scheduler after each write of the two claims, each time for several lengths.
 ///
 /// Every deletion fails in the first seconds, so that a scheduler that begins between nomination and deletion has time to lead.
-pub fn every_restart(seed: u64) -> Report {
+pub fn every_restart(scenario: &Scenario) -> Report {
     let faults = || {
         let deletions = Requests::verbs(&[Verb::Delete]).of("pods");
         let busy = Effect::Unavailable { retry_after: Duration::from_secs(1) };
         let at_first = When::Between { from: Duration::ZERO, until: Duration::from_secs(2) };
         FaultPlan::none().with(deletions, at_first, busy)
     };
-    let whole = play(seed, [faults()], &Disturbance::None);
-    let mut report = Report { violations: whole.violations.clone(), ..Report::default() };
-    for write in 1..=whole.writes - whole.writes_before {
-        for away in AWAY {
-            let run = play(seed, [faults()], &Disturbance::SchedulerRestart { write, away });
-            report.runs += 1;
-            if run.unprotected {
-                report.unprotected += 1;
-                continue;
-            }
-            let what = format!("scheduler away for {away:?} after write {write} of the claims");
-            report.violations.extend(run.violations.iter().map(|violation| format!("{what}: {violation}")));
-            if run.summary != whole.summary {
-                report.violations.push(format!("{what}: the end is {:?}, not {:?}", run.summary, whole.summary));
-            }
-        }
+    let whole = play(scenario.seed, [faults()], &Disturbance::None);
+    let cases = (1..=whole.writes - whole.writes_before).flat_map(|write| {
+        AWAY.map(|away| Case {
+            disturbance: Disturbance::SchedulerRestart { write, away },
+            ..Case::of(format!("scheduler away for {away:?} after write {write} of the claims"), [faults()])
+        })
+    });
+    let runs = scenario.play(cases.collect());
+    let told = runs.iter().filter(|(_, run)| !run.unprotected);
+    let violated = told.clone().flat_map(|(case, run)| violations(case, run, &whole));
+    Report {
+        runs: runs.len(),
+        unprotected: runs.len() - told.count(),
+        violations: whole.violations.iter().cloned().chain(violated).collect(),
     }
-    report
 }

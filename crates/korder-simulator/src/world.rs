@@ -142,6 +142,11 @@ impl World {
         self.second = controllers(&self.sim, FaultPlan::none()).0;
     }
 
+    /// Ends the further controllers.
+    pub fn only_one_leader(&mut self) {
+        self.second = future::pending().boxed();
+    }
+
     /// Lets the first controllers stand still for a time, as a process does that gets no processor; what they had under
     /// way comes late.
     pub async fn first_stands_still(&mut self, time: Duration) {
