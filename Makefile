@@ -30,7 +30,7 @@ soak: build ## Run the long tests: mixed load and faults, 1,000 hand-overs under
 	$(CARGO) build -p e2e --bins
 	target/debug/soak
 	KORDER_E2E_HANDOVERS=1000 $(CARGO) test -p e2e --test suite -- theft
-	$(CARGO) run --quiet -p korder-simulator -- --histories 5000 --pairs
+	$(CARGO) run --quiet --release -p korder-simulator -- --histories 5000 --pairs
 
 simulate: ## Run the controllers in the simulator, with every crash point of a claim
 	$(CARGO) run --quiet -p korder-simulator
