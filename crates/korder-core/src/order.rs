@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use korder_api::order::{RefreshPolicy, StrategyType, TicketTemplate};
 use korder_api::{Order, OrderStatus, Ticket, TicketPhase, names};
@@ -14,6 +14,16 @@ use crate::conditions::{self, Progress, Say};
 use crate::limits::Refusal;
 use crate::ordinals::Ordinals;
 use crate::ticket;
+
+/// How many tickets one plan makes, and how many it removes, at most. The next plan goes on: so the order can say how far
+/// it is, and what is on its way has a bound.
+pub const BATCH: usize = 500;
+
+/// How long an order that has so many tickets is left alone after a look at it: each look takes all of them in, and the
+/// change of any one calls for a look.
+pub fn rest(tickets: usize) -> SignedDuration {
+    SignedDuration::from_millis(10) * i32::try_from(tickets / 1000).unwrap_or(i32::MAX)
+}
 
 /// What to do for an order. All of it may be done at once.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +34,13 @@ pub struct Plan {
     pub delete: Vec<Ticket>,
     /// The status, where it has changed.
     pub status: Option<OrderStatus>,
+}
+
+impl Plan {
+    /// Whether it goes only as far as one plan may, so that there may be more to do.
+    pub fn is_cut(&self) -> bool {
+        self.create.len() == BATCH || self.delete.len() == BATCH
+    }
 }
 
 /// Counts of an order's tickets.
@@ -110,9 +127,9 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
     let missing = usize::try_from(missing).unwrap_or(0);
     let surplus = if paused { 0 } else { usize::try_from(live - wanted).unwrap_or(0) };
     let free = (recorded + 1..).filter(|number| !unrecorded.contains(number));
-    let created: Vec<i64> = free.take(missing).collect();
+    let created: Vec<i64> = free.take(missing.min(BATCH)).collect();
     let create = created.iter().map(|&number| make(order, template, number)).collect();
-    let delete = unclaimed.into_iter().take(surplus).cloned().collect();
+    let delete = unclaimed.into_iter().take(surplus.min(BATCH)).cloned().collect();
 
     let issued = unrecorded.into_iter().chain(created).max().unwrap_or(recorded);
     let summary = Summary { order, tickets: &there, policy, wanted, issued, closed, lost };

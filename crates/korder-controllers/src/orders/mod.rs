@@ -20,7 +20,7 @@ const STATUS_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 
 /// The controller of orders.
 pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Key, impl Reconciler<Key> + use<>> {
-    let orders = Orders { client: client.clone(), caches: caches.clone(), written: Mutex::new(BTreeMap::new()) };
+    let orders = Orders { client: client.clone(), caches: caches.clone(), last: Mutex::default() };
     ControllerBuilder::new("orders", orders)
         .watches(&caches.orders, Change::keys)
         .watches(&caches.tickets, |change: &Change<Ticket>| change.owners::<Order>())
@@ -30,36 +30,63 @@ pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Key, im
 struct Orders {
     client: Client,
     caches: Caches,
-    /// When the status of an order was last written. Only spares writes: lost in a restart, nothing is wrong.
-    written: Mutex<BTreeMap<Key, Timestamp>>,
+    /// What was last done for an order. Only spares work: lost in a restart, nothing is wrong.
+    last: Mutex<BTreeMap<Key, Last>>,
+}
+
+/// What was last done for an order.
+#[derive(Clone, Copy)]
+struct Last {
+    /// Until when it is left alone after the last look at it.
+    rests_until: Timestamp,
+    /// When its status was last written.
+    written: Timestamp,
 }
 
 impl Reconciler<Key> for Orders {
     async fn reconcile(&self, cx: Context, key: Key) -> Result<Outcome, Failure> {
+        let mut last = self.last().get(&key).copied().unwrap_or(Last::NEVER);
+        if cx.now() < last.rests_until {
+            return Ok(until(last.rests_until, cx.now()));
+        }
         let Some((order, tickets)) = observe::observe(&self.caches, &key) else {
-            self.written().remove(&key);
+            self.last().remove(&key);
             return Ok(Outcome::Done);
         };
         let tickets: Vec<&Ticket> = tickets.iter().map(AsRef::as_ref).collect();
         let plan = order::plan(&order, &tickets, cx.now());
+        if !plan.is_cut() {
+            last.rests_until = cx.now() + order::rest(tickets.len());
+            self.last().insert(key.clone(), last);
+        }
         let names_taken = act::tickets(self, &cx, &order, &plan).await?;
+        let all_made = !plan.create.is_empty() && !plan.is_cut() && !names_taken;
         let Some(status) = plan.status else { return Ok(Outcome::Done) };
-        if !plan.create.is_empty() && !names_taken {
+        if all_made {
             // The tickets that were just made are in the cache by now, and have queued the order again.
             return Ok(Outcome::Done);
         }
-        let due = self.written().get(&key).map(|written| *written + STATUS_INTERVAL);
-        if let Some(wait) = due.map(|due| due.duration_since(cx.now())).filter(SignedDuration::is_positive) {
-            return Ok(Outcome::After(Duration::try_from(wait).unwrap_or_default()));
+        let due = last.written + STATUS_INTERVAL;
+        if cx.now() < due {
+            return Ok(until(due, cx.now()));
         }
-        self.written().insert(key, cx.now());
+        last.written = cx.now();
+        self.last().insert(key, last);
         act::status(self, &cx, &order, status).await?;
         Ok(Outcome::Done)
     }
 }
 
+impl Last {
+    const NEVER: Self = Self { rests_until: Timestamp::MIN, written: Timestamp::MIN };
+}
+
+fn until(time: Timestamp, now: Timestamp) -> Outcome {
+    Outcome::After(Duration::try_from(time.duration_since(now)).unwrap_or_default())
+}
+
 impl Orders {
-    fn written(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Timestamp>> {
-        self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn last(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Last>> {
+        self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -282,3 +282,23 @@ fn a_lost_ticket_is_not_forgotten_before_its_order_has_counted_it() {
     assert!(!has_counted(&order, &ticket(1, Lost)));
     assert!(has_counted(&order, &ticket(1, Expired)));
 }
+
+#[test]
+fn one_plan_makes_and_removes_a_batch_and_the_next_goes_on() {
+    let size = i32::try_from(BATCH).unwrap();
+    let mut order = order(2 * size + 1, RefreshPolicy::Never);
+    let mut tickets = vec![];
+    let made: Vec<(usize, bool)> =
+        (0..4).map(|_| carry_out(&mut order, &mut tickets)).map(|plan| (plan.create.len(), plan.is_cut())).collect();
+    assert_eq!(made, [(BATCH, true), (BATCH, true), (1, false), (0, false)]);
+    assert_eq!(order.status.as_ref().unwrap().issued, i64::from(2 * size + 1));
+    order.spec.replicas = Some(0);
+    let removed: Vec<usize> = (0..4).map(|_| carry_out(&mut order, &mut tickets).delete.len()).collect();
+    assert_eq!(removed, [BATCH, BATCH, 1, 0]);
+}
+
+#[test]
+fn only_orders_of_many_tickets_are_left_alone_between_looks() {
+    let rests = [0, 999, 1000, 10_000].map(|tickets| rest(tickets).as_millis());
+    assert_eq!(rests, [0, 0, 10, 100]);
+}
