@@ -18,6 +18,8 @@ pub const CONTROLLER_FIELD_MANAGER: &str = "korder-controller";
 /// The service account (and Deployment) of the admission webhook, and its field manager.
 pub const WEBHOOK_NAME: &str = "korder-webhook";
 
+/// What the keys of korder's labels and annotations begin with.
+pub const PREFIX: &str = "korder.dev/";
 /// Label on guardian pods; its only value is [`ROLE_GUARDIAN`].
 pub const LABEL_ROLE: &str = "korder.dev/role";
 /// Value of [`LABEL_ROLE`] on guardian pods.

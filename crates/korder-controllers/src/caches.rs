@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kooper::{Cache, Key, Operator, Recorder, Resources};
-use korder_api::{Order, Ticket, TicketPhase};
+use korder_api::{Order, Ticket, TicketPhase, names};
 use korder_core::ask::Group;
 use korder_core::handover;
 use korder_core::namespace::Namespace;
@@ -65,6 +65,7 @@ impl Caches {
     pub fn new(client: &Client, recorder: &Recorder) -> Self {
         let orders = Cache::builder(&Resources::<Order>::all(client.clone()));
         let tickets = Cache::builder(&Resources::<Ticket>::all(client.clone()))
+            .map(fitted)
             .index(BY_ORDER, |ticket: &Ticket| {
                 let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
                 ticket.order().map(|(_, uid)| order_value(namespace, uid)).into_iter().collect()
@@ -170,15 +171,42 @@ fn marked(is: bool) -> Vec<String> {
     if is { vec![String::new()] } else { vec![] }
 }
 
-/// Drops what nobody asks of the pod: most pods of a cluster are not korder's and have their place.
+/// Gives back the memory that lists have for more items: a ready ticket stays as it is for long.
+fn fitted(mut ticket: Ticket) -> Ticket {
+    if let Some(owners) = &mut ticket.metadata.owner_references {
+        owners.shrink_to_fit();
+    }
+    if let Some(status) = &mut ticket.status {
+        status.conditions.shrink_to_fit();
+    }
+    ticket
+}
+
+/// Drops what nobody asks of the pod: most pods of a cluster are not korder's and have their place, and most of korder's
+/// are guardians that have theirs.
 fn slim(mut pod: Pod) -> Pod {
     if pod.spec.node_name.is_some() {
         pod.spec.constraints = None;
     }
-    if !pod.is_guardian() && !pod.is_claimant() {
+    if pod.is_claimant() {
+        return pod;
+    }
+    if pod.is_guardian() {
+        let ObjectMeta { annotations, owner_references, .. } = &mut pod.metadata;
+        // Those for autoscalers and the like. That there were some is kept: patches look at that.
+        if let Some(annotations) = annotations {
+            annotations.retain(|key, _| key.starts_with(names::PREFIX));
+        }
+        if let Some(owners) = owner_references {
+            owners.shrink_to_fit();
+        }
+    } else {
         let ObjectMeta { name, namespace, uid, resource_version, labels, deletion_timestamp, .. } = pod.metadata;
         pod.metadata =
             ObjectMeta { name, namespace, uid, resource_version, labels, deletion_timestamp, ..ObjectMeta::default() };
+    }
+    // Why a guardian has no place yet, or does not run, is of interest until it does.
+    if !pod.is_guardian() || pod.is_running() {
         let PodStatus { phase, nominated_node_name, .. } = pod.status;
         pod.status = PodStatus { phase, nominated_node_name, ..PodStatus::default() };
     }

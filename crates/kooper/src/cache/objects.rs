@@ -1,6 +1,6 @@
 //! Objects by key, and by what an index finds in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::Resource;
@@ -17,36 +17,42 @@ pub(crate) fn version<K: Resource>(object: &K) -> Version {
 /// An object ready to be stored.
 #[derive(Debug)]
 pub(crate) struct Item<K> {
-    pub(crate) key: Key,
+    pub(crate) key: Arc<Key>,
     pub(crate) uid: String,
     pub(crate) version: Version,
     pub(crate) object: Arc<K>,
-    /// The values of each index.
-    terms: Vec<Vec<String>>,
+    /// By which indexes it is found, and their values.
+    terms: Box<[(usize, String)]>,
 }
 
 impl<K: Resource> Item<K> {
-    pub(crate) fn new(object: K, version: Version, terms: Vec<Vec<String>>) -> Self {
+    /// `terms` are the values of each index.
+    pub(crate) fn new(object: K, version: Version, terms: impl IntoIterator<Item = Vec<String>>) -> Self {
+        let terms = terms.into_iter().enumerate();
         Self {
-            key: Key::of(&object),
+            key: Arc::new(Key::of(&object)),
             uid: object.meta().uid.clone().unwrap_or_default(),
             version,
             object: Arc::new(object),
-            terms,
+            terms: terms.flat_map(|(index, values)| values.into_iter().map(move |value| (index, value))).collect(),
         }
     }
 }
 
+/// The objects for which an index gave one value.
+type Found<K> = BTreeMap<Arc<Key>, Arc<K>>;
+
 #[derive(Debug)]
 pub(crate) struct Objects<K> {
-    items: BTreeMap<Key, Item<K>>,
-    /// For each index: the keys by value.
-    indexes: Vec<BTreeMap<String, BTreeSet<Key>>>,
+    /// Keys are shared: an object stands in several indexes, and there may be many objects.
+    items: BTreeMap<Arc<Key>, Item<K>>,
+    /// For each index: the objects by value, so that what is found need not be looked up one by one.
+    indexes: Vec<BTreeMap<String, Found<K>>>,
 }
 
 impl<K> Objects<K> {
     pub(crate) fn new(indexes: usize) -> Self {
-        Self { items: BTreeMap::new(), indexes: vec![BTreeMap::new(); indexes] }
+        Self { items: BTreeMap::new(), indexes: (0..indexes).map(|_| BTreeMap::new()).collect() }
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<&Item<K>> {
@@ -58,34 +64,31 @@ impl<K> Objects<K> {
     }
 
     pub(crate) fn keys(&self) -> Vec<Key> {
-        self.items.keys().cloned().collect()
+        self.items.keys().map(|key| key.as_ref().clone()).collect()
     }
 
     pub(crate) fn by_index(&self, index: usize, value: &str) -> Vec<Arc<K>> {
-        let keys = self.indexes.get(index).and_then(|values| values.get(value));
-        let items = keys.into_iter().flatten().filter_map(|key| self.items.get(key));
-        items.map(|item| Arc::clone(&item.object)).collect()
+        let found = self.indexes.get(index).and_then(|values| values.get(value));
+        found.into_iter().flat_map(BTreeMap::values).map(Arc::clone).collect()
     }
 
     /// Puts `item` where nothing is.
     pub(crate) fn insert(&mut self, item: Item<K>) {
-        for (index, values) in self.indexes.iter_mut().zip(&item.terms) {
-            for value in values {
-                index.entry(value.clone()).or_default().insert(item.key.clone());
-            }
+        for (index, value) in &item.terms {
+            let found = self.indexes[*index].entry(value.clone()).or_default();
+            found.insert(Arc::clone(&item.key), Arc::clone(&item.object));
         }
-        self.items.insert(item.key.clone(), item);
+        self.items.insert(Arc::clone(&item.key), item);
     }
 
     pub(crate) fn remove(&mut self, key: &Key) -> Option<Arc<K>> {
         let item = self.items.remove(key)?;
-        for (index, values) in self.indexes.iter_mut().zip(&item.terms) {
-            for value in values {
-                if let Some(keys) = index.get_mut(value) {
-                    keys.remove(key);
-                    if keys.is_empty() {
-                        index.remove(value);
-                    }
+        for (index, value) in &item.terms {
+            let index = &mut self.indexes[*index];
+            if let Some(found) = index.get_mut(value) {
+                found.remove(key);
+                if found.is_empty() {
+                    index.remove(value);
                 }
             }
         }

@@ -46,7 +46,7 @@ impl<K: Object> Rules<K> {
         }
         object.meta_mut().managed_fields = None;
         let object = (self.map)(object);
-        let terms = self.indexes.iter().map(|(_, index)| index(&object)).collect();
+        let terms: Vec<_> = self.indexes.iter().map(|(_, index)| index(&object)).collect();
         Seen::Kept(Item::new(object, version, terms))
     }
 }

@@ -184,7 +184,7 @@ impl<K> Store<K> {
     }
 
     fn put_written(&mut self, item: Item<K>) -> Option<Change<K>> {
-        let (key, version) = (item.key.clone(), item.version);
+        let (key, version) = (item.key.as_ref().clone(), item.version);
         let unsure = self.unconfirmed.contains_key(&key) || self.fresh && self.objects.get(&key).is_none();
         let change = self.put_if_newer(item)?;
         if let Some(listing) = &mut self.listing {
