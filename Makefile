@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # Which chapters `make demo` tells.
 CHAPTER ?= order
-# Arguments passed on to `korder up`, as in: make up ARGS="--nodes 5"
+# Arguments passed on to the program, as in: make up ARGS="--nodes 5"
 ARGS ?=
 KORDER := target/debug/korder
 
@@ -38,9 +38,9 @@ simulate: ## Run the controllers in the simulator, with every crash point of a c
 mutants: ## Leave out one rule after the other, and see that a test notices each
 	mutants/run.sh
 
-bench: ## Measure, and write docs/benchmarks.md
+bench: ## Measure, and write docs/benchmarks.md; parts of it with ARGS="claims scale"
 	$(CARGO) build --release -p korder
-	$(CARGO) run --quiet --release -p e2e --bin bench
+	$(CARGO) run --quiet --release -p e2e --bin bench -- $(ARGS)
 
 lint: ## Check format, lints, documentation and that what is generated is fresh
 	$(CARGO) fmt --all --check

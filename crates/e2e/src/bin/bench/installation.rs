@@ -1,9 +1,9 @@
 //! korder on an embedded Kubernetes, as `korder up` makes it.
 
+use std::env;
 use std::path::PathBuf;
 use std::process::{Command as BlockingCommand, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use anyhow::{Context as _, ensure};
 use cli::Hinted;
@@ -13,10 +13,13 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::machine;
+use crate::process::Process;
 
 /// Bound of one command; the first may build Kubernetes.
 const DEADLINE: Duration = Duration::from_mins(30);
+
+/// How many simulated nodes there are where something is measured on many.
+pub(crate) const NODES: usize = 100;
 
 /// An installation in a directory of its own; dropped, it is stopped and removed.
 pub(crate) struct Installation {
@@ -39,6 +42,15 @@ impl Installation {
         Ok(Self { korder, directory })
     }
 
+    /// One with many simulated nodes: room for the largest order, and on each node for all claims of a run. What a ticket
+    /// takes is a part of a node that counts, so that the scheduler spreads them.
+    pub(crate) async fn of_many_nodes() -> anyhow::Result<Self> {
+        let installation = Self::new()?;
+        let nodes = format!("--nodes={NODES}");
+        installation.up(&[&nodes, "--node-cpu=400", "--node-memory=1600Gi", "--node-resource=pods=1000"]).await?;
+        Ok(installation)
+    }
+
     /// Starts or resumes it with these arguments; how long it took until all was ready.
     pub(crate) async fn up(&self, arguments: &[&str]) -> anyhow::Result<Duration> {
         let started = Instant::now();
@@ -57,26 +69,14 @@ impl Installation {
         Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
     }
 
-    /// The most memory that the controllers' process has had so far, in MiB.
-    pub(crate) async fn controller_peak_mib(&self) -> anyhow::Result<u64> {
+    /// The process in which the controllers run.
+    pub(crate) async fn controllers(&self) -> anyhow::Result<Process> {
         #[derive(Deserialize)]
         struct Status {
             pid: u32,
         }
         let Status { pid } = serde_json::from_str(&self.run("status", &["--output=json"]).await?)?;
-        for entry in fs::read_dir("/proc")? {
-            let process = entry?.path();
-            let arguments = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
-            if arguments.split('\0').nth(1) != Some("controller") {
-                continue;
-            }
-            let status = process.join("status");
-            if machine::field(&status, "PPid")? == pid.to_string() {
-                let peak: u64 = machine::field(&status, "VmHWM")?.trim_end_matches(" kB").parse()?;
-                return Ok(peak >> 10);
-            }
-        }
-        anyhow::bail!("process {pid} runs no `korder controller`")
+        Process::new(pid).child("controller")
     }
 
     async fn run(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {

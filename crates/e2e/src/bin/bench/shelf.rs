@@ -30,7 +30,8 @@ pub(crate) struct Shelf {
     name: String,
     replicas: usize,
     refills: bool,
-    tickets: History<Ticket>,
+    /// Every change of its tickets.
+    pub(crate) tickets: History<Ticket>,
     /// From the creation of the order until all of its tickets were ready.
     pub(crate) took: Duration,
 }
@@ -81,7 +82,7 @@ impl Shelf {
     }
 }
 
-fn orders(client: &Client) -> Api<Order> {
+pub(crate) fn orders(client: &Client) -> Api<Order> {
     Api::namespaced(client.clone(), NAMESPACE)
 }
 

@@ -16,10 +16,6 @@ pub(crate) struct Startup {
 
 /// Measures both, in a directory of its own each time.
 pub(crate) async fn measure() -> anyhow::Result<Startup> {
-    // What is missing is built, and what is read from disk is in memory from here on.
-    let warm = Installation::new()?;
-    warm.up(&[]).await?;
-    drop(warm);
     let (mut empty, mut resumed) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let installation = Installation::new()?;

@@ -104,7 +104,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// When nothing was written for so long, nothing more comes of what was done: an order's status is at most a second late.
 const QUIET: Duration = Duration::from_secs(3);
 /// How long it may take until nothing is written any more.
-const QUIET_DEADLINE: Duration = Duration::from_mins(2);
+const QUIET_DEADLINE: Duration = Duration::from_mins(5);
 /// Before all flows that Kubernetes itself defines for service accounts.
 const FIRST_PRECEDENCE: i32 = 100;
 const METRIC: &str = "apiserver_flowcontrol_dispatched_requests_total";
