@@ -246,3 +246,11 @@ fn an_owner_reference_alone_makes_no_guardian() {
     forged.metadata.labels = None;
     assert!(!is_guardian_of(&forged, &ticket));
 }
+
+#[test]
+fn the_class_of_guardians_has_the_value_of_their_claimants_and_never_preempts() {
+    assert!(is_twin(5, Some("Never"), 5));
+    assert!(!is_twin(6, Some("Never"), 5));
+    assert!(!is_twin(5, Some("PreemptLowerPriority"), 5));
+    assert!(!is_twin(5, None, 5));
+}
