@@ -26,6 +26,8 @@ const QUIET_START: SignedDuration = SignedDuration::from_secs(2);
 const NODE_GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// How often such a node is looked for.
 const NODE_POLL: SignedDuration = SignedDuration::from_secs(2);
+/// How often somebody else's pod under a guardian's name is looked for.
+const IN_THE_WAY_POLL: SignedDuration = SignedDuration::from_secs(15);
 
 /// A guardian that was removed and is still there after this long, or a node that is away for this long, does not come
 /// to an end by itself.
@@ -200,7 +202,9 @@ fn held_up(ticket: &Ticket, place: Place<'_>, now: Timestamp) -> Plan {
         return if guardian.metadata.deletion_timestamp.is_some() {
             Plan::default()
         } else {
-            Plan::status(ticket, refused(ticket, &in_the_way(guardian), now))
+            // Nothing that tells of that pod's end names the ticket.
+            let told = Plan::status(ticket, refused(ticket, &in_the_way(guardian), now));
+            Plan { wake: Some(now + IN_THE_WAY_POLL), ..told }
         };
     }
     if let Some(since) = &guardian.metadata.deletion_timestamp {

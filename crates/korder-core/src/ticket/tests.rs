@@ -151,7 +151,9 @@ fn what_can_t_be_made_is_said_once() {
 
     let mut foreign = guardian(&pending);
     foreign.metadata.owner_references = None;
-    assert_eq!(written(&plan(&seen(&pending, Some(&foreign)), at(0))), (Pending, "GuardianRefused".into()));
+    let in_the_way = plan(&seen(&pending, Some(&foreign)), at(0));
+    assert_eq!(written(&in_the_way), (Pending, "GuardianRefused".into()));
+    assert!(in_the_way.wake.is_some(), "nothing tells when that pod goes");
 }
 
 #[test]
