@@ -21,6 +21,8 @@ pub const DEADLINE: SignedDuration = SignedDuration::from_secs(30);
 /// The same for a pod that was let go and that the scheduler has not come to yet: it is busy or away, and a place that is
 /// given up goes to whomever it comes to first.
 const UNTRIED_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
+/// A guardian goes within milliseconds; one that does not within this time keeps a batch waiting no longer.
+const HELD_UP: SignedDuration = SignedDuration::from_secs(5);
 /// A pod that the scheduler refuses is given this long: one attempt may have come too early.
 const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(5);
 
@@ -28,10 +30,14 @@ const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(5);
 pub const REASON_PLACE_LOST_AGAIN: &str = "PlaceLostAgain";
 /// Why a gated pod must take another ticket: this one's place can't be freed, or is on a node that takes it no more.
 pub const REASON_TICKET_LOST: &str = "TicketLost";
+/// Why a pod has no ticket whose gate somebody else took off too soon: it gets no other.
+pub const REASON_GATE_REMOVED: &str = "GateRemoved";
 /// That an ungated pod is nominated to its second ticket's place.
 const CLAIMED_AGAIN: &str = "ClaimedAgain";
 /// Why a ticket is lost.
 const STUCK: &str = "the guardian could not be removed in time";
+/// Why an ungated pod does not get a place that was promised to it.
+const GATE_REMOVED: &str = "the pod's gate was removed before the place was free";
 /// Why a gated pod does not get a place that there is: the node was cordoned or tainted since, or is gone.
 const CLOSED: &str = "the node takes the pod no more";
 
@@ -74,6 +80,13 @@ pub enum Action {
     Lose(&'static str),
     /// The pod does not take the place.
     GiveBack(&'static str),
+}
+
+impl Action {
+    /// Whether it is a write on the claimant.
+    pub fn is_of_pod(&self) -> bool {
+        matches!(self, Self::Nominate | Self::Touch(_) | Self::Ungate | Self::Withdraw(..))
+    }
 }
 
 /// An action for the claim at this index.
@@ -121,7 +134,15 @@ enum Stage {
 
 /// The steps for all claims on one node.
 pub fn plan(claims: &[Claim<'_>], now: Timestamp) -> Plan {
-    let stages: Vec<(Stage, Told)> = claims.iter().map(|claim| (stage(claim, now), knows(claim, now))).collect();
+    let mut stages: Vec<(Stage, Told)> = claims.iter().map(|claim| (stage(claim, now), knows(claim, now))).collect();
+    // The places that are free wait for nobody whose guardian stays: they would all be lost with it.
+    if stages.iter().any(|(stage, _)| *stage == Stage::Free) {
+        let held_up = stages.iter_mut().zip(claims).filter(|(_, claim)| is_held_up(claim, now));
+        for ((stage, _), claim) in held_up.filter(|((stage, _), _)| matches!(stage, Stage::Nominated | Stage::Leaving))
+        {
+            *stage = Stage::OffPromised(claim.claimant.map_or(REASON_TICKET_LOST, stuck_reason), STUCK);
+        }
+    }
     let batch = batch(&stages);
     let action = |(stage, told): &(Stage, Told)| match (*stage, told) {
         (Stage::Bound, _) => Some(Action::Use),
@@ -206,14 +227,17 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
             Some(_) if !is_second_try(pod) => REFUSED_GRACE,
             _ => DEADLINE,
         };
+        let waited = if pod.unschedulable().is_some() { promised_for(pod, now).unwrap_or(age) } else { age };
         // What was let go for this ticket was so when the guardian was gone, whatever an older view of that shows.
-        return match (!let_go && guardian.is_some_and(Pod::is_running), age >= deadline) {
-            (true, _) => off("the pod's gate was removed before the place was free"),
+        return match (!let_go && guardian.is_some_and(Pod::is_running), waited >= deadline) {
+            (true, _) if is_promised(pod, ticket) => Stage::OffPromised(REASON_GATE_REMOVED, GATE_REMOVED),
+            (true, _) => Stage::Off(GATE_REMOVED),
             (false, true) => off("the scheduler did not place the pod"),
             (false, false) => Stage::Ungated,
         };
     }
-    let stuck = age >= DEADLINE && guardian.is_some_and(|guardian| is_stuck(ticket, guardian));
+    let dropped = !is_nominated(pod, ticket) && was_told(pod, REASON_TICKET_LOST);
+    let stuck = (age >= DEADLINE || dropped) && guardian.is_some_and(|guardian| is_stuck(ticket, guardian));
     if !is_nominated(pod, ticket) {
         return match guardian.is_some_and(Pod::is_running) {
             _ if stuck => Stage::Stuck,
@@ -225,7 +249,7 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
         };
     }
     match guardian {
-        _ if stuck => Stage::OffPromised(REASON_TICKET_LOST, STUCK),
+        _ if stuck => Stage::OffPromised(stuck_reason(pod), STUCK),
         _ if age >= DEADLINE => off("the place did not become free in time"),
         None => Stage::Free,
         // A finalizer may keep it as an object, but scheduler and kubelet count it no more.
@@ -246,11 +270,36 @@ fn is_stuck(ticket: &Ticket, guardian: &Pod) -> bool {
     is_ending(guardian) && !guardian.has_ended() || ticket::reason(ticket) == Some(ticket::REASON_NOT_REMOVED)
 }
 
+/// Whether the guardian has had its time to go and is still there.
+fn is_held_up(claim: &Claim<'_>, now: Timestamp) -> bool {
+    let refused = ticket::reason(claim.ticket) == Some(ticket::REASON_NOT_REMOVED);
+    refused || leaves_until(claim).is_some_and(|until| now >= until)
+}
+
+/// When a guardian that is going has had its time.
+fn leaves_until(claim: &Claim<'_>) -> Option<Timestamp> {
+    Some(claim.guardian?.metadata.deletion_timestamp.as_ref()?.0 + HELD_UP)
+}
+
+/// What a pod is told whose ticket is lost: behind its gate it can have another one.
+fn stuck_reason(pod: &Pod) -> &'static str {
+    if pod.is_gated() { REASON_TICKET_LOST } else { loss(pod) }
+}
+
+fn was_told(pod: &Pod, reason: &str) -> bool {
+    pod.condition(names::CONDITION_TICKET_BOUND).is_some_and(|told| told.reason == reason)
+}
+
+/// For how long the pod has been nominated: what the scheduler refuses it has refused since.
+fn promised_for(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
+    let told = pod.condition(names::CONDITION_TICKET_BOUND).filter(|told| told.status == "True")?;
+    Some(now.duration_since(told.last_transition_time.as_ref()?.0))
+}
+
 /// A pod that was let go and lost its place can't be gated again. It is an ordinary pending pod, and gets one more
 /// ticket, if there is one before it is placed.
 pub fn may_try_again(pod: &Pod) -> bool {
-    let lost = pod.condition(names::CONDITION_TICKET_BOUND).is_some_and(|told| told.reason == REASON_PLACE_LOST);
-    lost && !pod.is_gated() && pod.spec.node_name.is_none() && !pod.is_ending()
+    was_told(pod, REASON_PLACE_LOST) && !pod.is_gated() && pod.spec.node_name.is_none() && !pod.is_ending()
 }
 
 /// The reason of the condition of a pod that is nominated: the second time shows, so that there is no third.
@@ -259,7 +308,7 @@ pub fn nomination_reason(pod: &Pod) -> &'static str {
 }
 
 fn is_second_try(pod: &Pod) -> bool {
-    !pod.is_gated() && pod.condition(names::CONDITION_TICKET_BOUND).is_some_and(|told| told.reason == CLAIMED_AGAIN)
+    !pod.is_gated() && was_told(pod, CLAIMED_AGAIN)
 }
 
 /// What a pod is told that loses its place.
@@ -282,10 +331,9 @@ fn age(ticket: &Ticket, now: Timestamp) -> SignedDuration {
 /// The next time at which the claim's stage may change by itself.
 fn wake(claim: &Claim<'_>, now: Timestamp) -> Option<Timestamp> {
     let since = claim.ticket.claim()?.time.0;
-    [REFUSED_GRACE, DEADLINE, UNTRIED_DEADLINE]
-        .map(|deadline| since + deadline)
-        .into_iter()
-        .find(|&deadline| deadline > now)
+    let promised = claim.claimant.and_then(|pod| promised_for(pod, now)).map(|age| now - age + REFUSED_GRACE);
+    let deadlines = [DEADLINE, UNTRIED_DEADLINE].map(|deadline| since + deadline);
+    deadlines.into_iter().chain(promised).chain(leaves_until(claim)).filter(|&deadline| deadline > now).min()
 }
 
 /// The node whose place the ticket is.

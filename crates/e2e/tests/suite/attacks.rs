@@ -105,7 +105,14 @@ async fn a_guardian_is_not_forged(case: &Case) -> Result<()> {
     ensure!(message.contains("single-guardian"), "{message}");
     kubectl.get(&["delete", "pod", "single-guardian", "--now"]).await?;
     ticket_is(case, "single", TicketPhase::Ready).await?;
-    Ok(())
+    // A guardian that works, or one whose class no quota counts.
+    let told = "its image can't be changed";
+    denied(&kubectl, &["set", "image", "pod/single-guardian", "guardian=miner"], "", told).await?;
+    let mut pod = case.pod("uncounted", SIZE);
+    let class = korder_api::names::twin_priority_class(0);
+    pod.spec.get_or_insert_default().priority_class_name = Some(class.clone());
+    denied(&kubectl, &["create", "-f", "-"], &yaml(&pod)?, &format!("priority class `{class}` is for guardians only"))
+        .await
 }
 
 async fn the_status_of_a_ticket_is_not_forged(case: &Case) -> Result<()> {

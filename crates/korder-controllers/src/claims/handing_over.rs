@@ -113,9 +113,9 @@ fn rival(caches: &Caches, ticket: &Ticket) -> Option<Arc<Ticket>> {
     claims.into_iter().find(another)
 }
 
-/// Makes a step, and counts it when it is made.
+/// Makes a step, and counts what was done.
 async fn measured(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Result<(), kube::Error> {
-    act(claims, cx, seen, action).await?;
+    let Some(action) = act(claims, cx, seen, action).await? else { return Ok(()) };
     let metrics = &claims.metrics;
     let since = |time: Timestamp| cx.now().duration_since(time);
     let done = |step| seen.ticket.claim().into_iter().for_each(|claim| metrics.step_is_done(step, since(claim.time.0)));
@@ -133,7 +133,10 @@ async fn measured(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -
             metrics.claim_is_over("lost");
             metrics.place_is_lost("guardian-not-removed");
         }
-        Action::Withdraw(..) if seen.claimant.as_ref().is_some_and(|pod| !pod.is_gated()) => {
+        Action::Withdraw(reason, _)
+            if *reason != handover::REASON_GATE_REMOVED
+                && seen.claimant.as_ref().is_some_and(|pod| !pod.is_gated()) =>
+        {
             metrics.place_is_lost("not-placed");
         }
         Action::Withdraw(..) | Action::Touch(_) => {}
@@ -141,17 +144,15 @@ async fn measured(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -
     Ok(())
 }
 
-async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Result<(), kube::Error> {
-    match (action, &seen.claimant, &seen.guardian) {
-        (Action::Nominate, Some(pod), _) => match nominate(claims, cx, seen, pod).await {
-            // Whoever refuses it will do so again, and the others of the batch must not wait for it.
-            Err(error) if write::is_refused_for_good(&error) => {
-                let why = format!("the pod could not be nominated: {error}");
-                let status = ticket::given_back(&seen.ticket, seen.guardian.as_deref(), &why, cx.now());
-                write_status(claims, cx, seen, status).await
-            }
-            nominated => nominated,
-        },
+/// Does what an action asks for; with the action that came of it, if any.
+async fn act<'a>(
+    claims: &Claims,
+    cx: &Context,
+    seen: &Seen,
+    action: &'a Action,
+) -> Result<Option<&'a Action>, kube::Error> {
+    let done = match (action, &seen.claimant, &seen.guardian) {
+        (Action::Nominate, Some(pod), _) => nominate(claims, cx, seen, pod).await,
         (Action::Touch(value), Some(pod), _) => {
             let operation = conditions::annotation(pod, names::ANNOTATION_SCHEDULER_TERM, value);
             write::patch(&claims.client, &claims.caches.pods, pod, Part::Main, json!([operation])).await
@@ -165,7 +166,7 @@ async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Res
                 let status = ticket::not_removed(&seen.ticket, &error.to_string(), cx.now());
                 write_status(claims, cx, seen, status).await?;
             }
-            removed
+            return removed.map(|removed| removed.then_some(action));
         }
         (Action::Ungate, Some(pod), _) => ungate(claims, seen, pod).await,
         (Action::Use, ..) => write_status(claims, cx, seen, ticket::in_use(&seen.ticket, cx.now())).await,
@@ -175,16 +176,53 @@ async fn act(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -> Res
         }
         (Action::Lose(why), ..) => write_status(claims, cx, seen, ticket::lost(&seen.ticket, why, cx.now())).await,
         // What is seen of the pod may be old, and another leader have promised it the place since.
-        (Action::GiveBack(_), ..) if is_promised_since(claims, seen).await? => Ok(()),
-        (Action::GiveBack(why), ..) => {
-            let status = ticket::given_back(&seen.ticket, seen.guardian.as_deref(), why, cx.now());
-            write_status(claims, cx, seen, status).await
-        }
+        (Action::GiveBack(_), ..) if is_promised_since(claims, seen).await? => return Ok(None),
+        (Action::GiveBack(why), ..) => give_back(claims, cx, seen, why).await,
         // The plan asks for these only where the pods are there.
         (Action::Nominate | Action::Touch(_) | Action::RemoveGuardian | Action::Ungate | Action::Withdraw(..), ..) => {
-            Ok(())
+            return Ok(None);
+        }
+    };
+    match (done, &seen.claimant) {
+        (Err(error), Some(pod)) if write::is_refused_for_good(&error) && action.is_of_pod() => {
+            refused(claims, cx, seen, pod, &error).await.map(|()| Some(&GIVEN_BACK))
+        }
+        (done, _) => done.map(|()| Some(action)),
+    }
+}
+
+/// What becomes of a claim whose pod can't be written.
+const GIVEN_BACK: Action = Action::GiveBack("");
+
+/// Somebody's rule refuses what must be written on the pod. It will do so again, and the others of the batch must not wait
+/// for it: the ticket goes back, and the pod gets none for a while.
+async fn refused(
+    claims: &Claims,
+    cx: &Context,
+    seen: &Seen,
+    pod: &Pod,
+    error: &kube::Error,
+) -> Result<(), kube::Error> {
+    let why = format!("the pod can't be written: {error}");
+    claims.unwritable().remember(pod.uid(), cx.now());
+    news::tell(&cx.recorder, pod, "HandOver", REASON_REFUSED, &why);
+    if handover::is_nominated(pod, &seen.ticket) {
+        // The nomination would count against others for nothing. Where this is refused too, it stays.
+        if let Err(error) = withdraw(claims, cx, pod, REASON_REFUSED, &why).await
+            && !write::is_refused_for_good(&error)
+        {
+            return Err(error);
         }
     }
+    give_back(claims, cx, seen, &why).await
+}
+
+/// Why a pod gets no ticket that can't be written.
+const REASON_REFUSED: &str = "WriteRefused";
+
+async fn give_back(claims: &Claims, cx: &Context, seen: &Seen, why: &str) -> Result<(), kube::Error> {
+    let status = ticket::given_back(&seen.ticket, seen.guardian.as_deref(), why, cx.now());
+    write_status(claims, cx, seen, status).await
 }
 
 /// Tells the scheduler whom the place is for; it takes that in only from an update of a pod that it knows.
@@ -200,10 +238,21 @@ async fn nominate(claims: &Claims, cx: &Context, seen: &Seen, pod: &Pod) -> Resu
     Ok(())
 }
 
-/// Removes a guardian, if the pod, read live, still is the one that the place was promised to: a cache may be old, and
-/// a place that is free and nobody's is lost.
-async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod) -> Result<(), kube::Error> {
-    let live: Option<Pod> = api(&claims.client, pod.namespace()).get_opt(pod.name()).await?;
+/// Removes a guardian, if the pod and the ticket, read live, still are promised to each other: a cache may be old, and a
+/// place that is free and nobody's is lost. Whether it did.
+async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod) -> Result<bool, kube::Error> {
+    let Seen { ticket, .. } = seen;
+    let tickets = api::<Ticket>(&claims.client, ticket.metadata.namespace.as_deref().unwrap_or_default());
+    let (live, live_ticket): (Option<Pod>, Option<Ticket>) =
+        tokio::try_join!(async { api(&claims.client, pod.namespace()).get_opt(pod.name()).await }, async {
+            tickets.get_opt(ticket.metadata.name.as_deref().unwrap_or_default()).await
+        },)?;
+    let of_ticket = live_ticket.as_ref().is_some_and(|live| {
+        live.metadata.uid == ticket.metadata.uid
+            && live.phase() == TicketPhase::Claimed
+            && live.claim().is_some_and(|claim| claim.uid == pod.uid())
+            && handover::node_of(live) == handover::node_of(ticket)
+    });
     let promised = live.as_ref().is_some_and(|live| {
         live.uid() == pod.uid()
             && live.is_gated() == pod.is_gated()
@@ -215,10 +264,13 @@ async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod
         Some(live) => claims.caches.pods.wrote(live),
         None => claims.caches.pods.deleted(&key(pod), pod.uid()),
     }
-    if !promised {
-        return Ok(());
+    if let Some(live) = live_ticket {
+        claims.caches.tickets.wrote(live);
     }
-    write::delete(&claims.client, &claims.caches.pods, guardian, false).await
+    if !promised || !of_ticket {
+        return Ok(false);
+    }
+    write::delete(&claims.client, &claims.caches.pods, guardian, false).await.map(|()| true)
 }
 
 /// Whether the pod, read live, has the promise of a place that is about to be given back. Then the cache knows of it.

@@ -34,8 +34,13 @@ pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failu
         return Ok(outcome);
     }
     claims.hoped.for_all();
-    let refusals = claims.refusals().clone();
-    let seen = observe(&claims.caches, !refusals.is_empty());
+    let refusals = {
+        let mut refusals = claims.refusals();
+        refusals.forget(cx.now());
+        refusals.clone()
+    };
+    let mut seen = observe(&claims.caches, !refusals.is_empty());
+    let free = leave_unwritable(claims, &mut seen.waiting, cx.now());
     let candidates = seen.shelf.iter().filter_map(|(ticket, guardian, node)| Candidate::new(ticket, guardian, node));
     let orders = seen.orders.iter().map(AsRef::as_ref);
     let shelf = Shelf::new(orders, seen.namespaces.iter().map(AsRef::as_ref), candidates);
@@ -44,7 +49,8 @@ pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failu
     let verdicts = assign(shelf, waiting, &mut world, |group| groups::seated(&claims.caches, group), cx.now());
     let hopes = world.hopes();
     claims.hoped.only_for(hopes);
-    let wake = verdicts.iter().filter_map(|(pod, verdict)| wake(pod, verdict, cx.now())).chain(hopes.later).min();
+    let wake =
+        verdicts.iter().filter_map(|(pod, verdict)| wake(pod, verdict, cx.now())).chain(hopes.later).chain(free).min();
     let mut acts = Vec::with_capacity(verdicts.len());
     for (pod, verdict) in &verdicts {
         acts.push(act(claims, cx, pod, verdict));
@@ -54,6 +60,19 @@ pub(super) async fn pass(claims: &Claims, cx: &Context) -> Result<Outcome, Failu
     }
     let after = |wait| Outcome::After(Duration::try_from(wait).unwrap_or_default());
     Ok(wake.map_or(Outcome::Done, |wake| after(wake.duration_since(cx.now()))))
+}
+
+/// Leaves out the pods that can't be written; when the first of them is tried again.
+fn leave_unwritable(claims: &Claims, waiting: &mut Vec<Arc<Pod>>, now: Timestamp) -> Option<Timestamp> {
+    let (unwritable, mut free) = (claims.unwritable(), None);
+    waiting.retain(|pod| match unwritable.until(pod.uid(), now) {
+        Some(until) => {
+            free = Some(free.map_or(until, |free: Timestamp| free.min(until)));
+            false
+        }
+        None => true,
+    });
+    free
 }
 
 /// When to look at a pod again though nothing has changed.

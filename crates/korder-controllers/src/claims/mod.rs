@@ -9,6 +9,7 @@ mod groups;
 mod handing_over;
 mod matching;
 mod surroundings;
+mod unwritable;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +28,7 @@ use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches, waits};
 use crate::metrics::Metrics;
 use doubt::Doubts;
 use surroundings::{Hoped, moves};
+use unwritable::Unwritable;
 
 /// A piece of work.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +52,7 @@ pub fn controller(
         doubts: Doubts::default(),
         metrics: metrics.clone(),
         refusals: Mutex::default(),
+        unwritable: Mutex::default(),
         hoped: Arc::clone(&hoped),
     };
     let for_pods = {
@@ -145,12 +148,17 @@ struct Claims {
     doubts: Doubts,
     metrics: Metrics,
     refusals: Mutex<Refusals>,
+    unwritable: Mutex<Unwritable>,
     hoped: Arc<Hoped>,
 }
 
 impl Claims {
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unwritable(&self) -> MutexGuard<'_, Unwritable> {
+        self.unwritable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers that the scheduler has refused a pod on a node, if it has.

@@ -220,6 +220,8 @@ impl<'w> Needs<'w> {
             let mut wanted = rival.spec.requests.clone();
             wanted.add_pods(1);
             rival.spec.scheduler_name == self.pod.spec.scheduler_name
+                // What may keep it away for good must not keep everybody else waiting.
+                && not_supported_yet(rival).is_none()
                 && wanted.shortage(&free).is_none()
                 && Needs::of(rival, self.world).beyond_node(guardian, node).is_none()
         };

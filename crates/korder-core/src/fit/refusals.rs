@@ -41,7 +41,7 @@ impl Refusals {
         if pod.spec.requests.shortage(&room).is_some() {
             return;
         }
-        self.0.retain(|_, refusal| now < refusal.until);
+        self.forget(now);
         while self.0.len() >= MOST {
             let Some(first) = self.0.iter().min_by_key(|(_, refusal)| refusal.until).map(|(key, _)| key.clone()) else {
                 break;
@@ -50,6 +50,11 @@ impl Refusals {
         }
         let refusal = Refusal { until: now + REMEMBERED, state: state(node, bound.into_iter()) };
         self.0.insert((shape(pod), node.name().to_owned()), refusal);
+    }
+
+    /// Forgets what is over.
+    pub fn forget(&mut self, now: Timestamp) {
+        self.0.retain(|_, refusal| now < refusal.until);
     }
 
     /// Whether there is nothing to remember, so that nobody need look at pods for it.

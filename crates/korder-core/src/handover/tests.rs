@@ -188,7 +188,14 @@ fn a_pod_that_the_scheduler_refuses_is_given_a_moment() {
         })
     };
     assert_eq!(actions(&[refused()], at(SOON)), []);
-    assert!(matches!(actions(&[refused()], at(15))[..], [(0, Action::Withdraw(..))]));
+    let nominated = refused().claimant.unwrap().status.conditions[0].last_transition_time.clone().unwrap().0;
+    assert!(matches!(actions(&[refused()], nominated + REFUSED_GRACE)[..], [(0, Action::Withdraw(..))]));
+    // However long its turn on the node took to come.
+    let late = |mut case: Case| {
+        case.ticket.status.as_mut().unwrap().claim_ref.as_mut().unwrap().time.0 = nominated - REFUSED_GRACE * 2;
+        case
+    };
+    assert_eq!(actions(&[late(refused())], nominated + SignedDuration::from_secs(1)), []);
 }
 
 #[test]
@@ -349,6 +356,40 @@ fn a_guardian_that_can_t_be_removed_costs_its_ticket_and_not_its_pod() {
         assert_eq!(actions(&[case], late), [(0, Action::Lose(STUCK))]);
     }
     assert_eq!(actions(&[refused(Case::claimed(1).nominated())], at(SOON)), [(0, Action::RemoveGuardian)]);
+}
+
+#[test]
+fn the_free_places_of_a_batch_do_not_wait_for_one_whose_guardian_stays() {
+    let refused = |mut case: Case| {
+        case.ticket.status = Some(ticket::not_removed(&case.ticket, "no", at(SOON)));
+        case
+    };
+    let told = |case: Case| {
+        case.pod(|mut pod| {
+            pod.status.nominated_node_name = None;
+            with_reason(pod, REASON_TICKET_LOST)
+        })
+    };
+    let steps = actions(&[Case::claimed(1).free(), refused(Case::claimed(2).nominated())], at(SOON));
+    assert!(matches!(steps[..], [(0, Action::Ungate), (1, Action::Withdraw(REASON_TICKET_LOST, _))]), "{steps:?}");
+    let steps = actions(&[Case::claimed(1).free(), refused(told(Case::claimed(2).nominated()))], at(SOON));
+    assert_eq!(steps, [(0, Action::Ungate), (1, Action::Lose(STUCK))]);
+    // One that somebody's finalizer keeps is given the time that others need.
+    let leaving = || [Case::claimed(1).free(), Case::claimed(2).leaving()];
+    let went =
+        leaving()[1].guardian.as_ref().and_then(|guardian| guardian.metadata.deletion_timestamp.clone()).unwrap().0;
+    assert_eq!(actions(&leaving(), went + HELD_UP - SignedDuration::from_secs(1)), []);
+    let steps = actions(&leaving(), went + HELD_UP);
+    assert!(matches!(steps[..], [(0, Action::Ungate), (1, Action::Withdraw(REASON_TICKET_LOST, _))]), "{steps:?}");
+}
+
+#[test]
+fn whose_gate_was_removed_by_hand_gets_no_second_ticket_for_it() {
+    let by_hand = Case::claimed(1).nominated().pod(ungated);
+    let steps = actions(&[by_hand], at(SOON));
+    assert!(matches!(steps[..], [(0, Action::Withdraw(REASON_GATE_REMOVED, _))]), "{steps:?}");
+    let told = Case::claimed(1).nominated().pod(ungated).pod(|pod| with_reason(pod, REASON_GATE_REMOVED));
+    assert!(!may_try_again(told.claimant.as_ref().unwrap()));
 }
 
 #[test]
