@@ -82,15 +82,14 @@ pub const ANNOTATION_RUNS_ON: &str = "korder.dev/runs-on";
 /// How long an order's name may be: its tickets append an ordinal, and both must fit a label's value (63).
 pub const MAX_ORDER_NAME: usize = 52;
 
+/// What the names of all priority classes of guardians begin with.
+pub const TWIN_PREFIX: &str = "korder-guardian-";
+
 /// Name of the priority class of guardians whose claimants have this priority.
 ///
 /// One class serves all classes of one value, so that it stays right when a user's class is made anew.
 pub fn twin_priority_class(value: i32) -> String {
-    if value < 0 {
-        format!("korder-guardian-minus-{}", value.unsigned_abs())
-    } else {
-        format!("korder-guardian-{value}")
-    }
+    if value < 0 { format!("{TWIN_PREFIX}minus-{}", value.unsigned_abs()) } else { format!("{TWIN_PREFIX}{value}") }
 }
 
 /// Name of a ticket's first guardian pod.

@@ -24,6 +24,8 @@ const WARNINGS: &[&str] = &[
     "TicketTimedOut",
     "PlaceLostAgain",
     "TicketLost",
+    "GateRemoved",
+    "WriteRefused",
     "Lost",
     "GuardianNotRemoved",
 ];

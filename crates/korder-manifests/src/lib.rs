@@ -8,6 +8,7 @@ mod accounts;
 mod controllers_own;
 mod crds;
 mod gate;
+mod guardians;
 mod labels;
 mod misplaced;
 mod not_built_yet;
@@ -55,6 +56,7 @@ pub fn manifests(options: &Options) -> Vec<DynamicObject> {
         pod_annotations::policies(),
         misplaced::policies(),
         controllers_own::policies(),
+        guardians::policies(),
         ticket_spec::policies(),
         programs::programs(&options.profile),
         gate::gate(options),

@@ -24,6 +24,10 @@ pub(super) fn for_pod(scene: &Scene<'_>, wanted: Option<Wanted<'_>>, reason: &st
         "InvalidAnnotation" => one("make the pod anew with the annotation corrected".to_owned()),
         "OtherGate" => one("whoever has put the other gate there has to take it off".to_owned()),
         "GroupIncomplete" => one("the missing pods of its group".to_owned()),
+        "GateRemoved" => one(format!("make the pod anew, and leave its gate `{}` to korder", names::GATE)),
+        "WriteRefused" => {
+            one("let korder's controllers write the pod: an admission rule of yours refuses that".to_owned())
+        }
         "PlaceLost" => one("nothing: another place is tried half a minute after the last".to_owned()),
         _ => vec![],
     }
