@@ -9,8 +9,10 @@ CHAPTER ?= order
 # Arguments passed on to the program, as in: make up ARGS="--nodes 5"
 ARGS ?=
 KORDER := target/debug/korder
+TARGET := x86_64-unknown-linux-gnu
+VERSION := $(shell awk -F'"' '/^version/ { print $$2; exit }' Cargo.toml)
 
-.PHONY: help build test test-e2e soak simulate mutants bench lint fmt generate manifests install deploy undeploy uninstall run up down demo
+.PHONY: help build test test-e2e e2e-deps static images soak simulate mutants bench lint fmt generate manifests install deploy undeploy uninstall run up down demo
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +27,18 @@ test: build ## Run every test but those that take over two minutes
 
 test-e2e: build ## Run the end-to-end suite, on $KUBECONFIG where it is set, else on an embedded cluster
 	$(CARGO) test -p e2e
+
+e2e-deps: ## Install what a real node needs of the distribution (root, Debian)
+	scripts/e2e-deps
+
+static: ## Build `korder` without any library, as images and real nodes need it
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build -p korder --target $(TARGET)
+
+images: ## Write the images as archives into target/images
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release -p korder --target $(TARGET)
+	@mkdir -p target/images
+	cd kubernetes/support && CGO_ENABLED=0 go run ./images -output $(CURDIR)/target/images/korder.tar -name korder:$(VERSION) \
+		-file $(CURDIR)/target/$(TARGET)/release/korder=/korder -entrypoint /korder
 
 soak: build ## Run the long tests: mixed load and faults, 1,000 hand-overs under theft, 5,000 histories and all pairs of crashes
 	$(CARGO) build -p e2e --bins
@@ -47,7 +61,8 @@ lint: ## Check format, lints, documentation and that what is generated is fresh
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	@# With the flags of the build, or all of Kubernetes is compiled once more.
-	cd kubernetes && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 GOFLAGS=-trimpath go vet .
+	cd kubernetes && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 GOFLAGS=-trimpath go vet ./...
+	cd kubernetes/support && CGO_ENABLED=0 GOFLAGS=-trimpath go vet ./...
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all

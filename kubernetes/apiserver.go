@@ -33,10 +33,9 @@ func newAPIServer(s *settings, listener net.Listener, etcd string) (*apiServer, 
 	o.SecureServing.Listener, o.SecureServing.BindPort = listener, portOf(listener)
 	return &apiServer{s, o}, parseOptions(o.Flags(),
 		"--etcd-servers="+etcd,
-		"--bind-address=127.0.0.1",
-		"--advertise-address=127.0.0.1",
-		// A loopback address is no valid endpoint of the Service `kubernetes`.
-		"--endpoint-reconciler-type=none",
+		"--bind-address="+s.listenAddress(),
+		"--advertise-address="+s.address(),
+		"--endpoint-reconciler-type="+s.endpointReconciler(),
 		"--authorization-mode=Node,RBAC",
 		"--allow-privileged=true",
 		"--service-cluster-ip-range=10.0.0.0/16",
@@ -49,9 +48,18 @@ func newAPIServer(s *settings, listener net.Listener, etcd string) (*apiServer, 
 		"--kubelet-certificate-authority="+s.path("pki", "ca.crt"),
 		"--kubelet-client-certificate="+s.path("pki", "kubelet-client.crt"),
 		"--kubelet-client-key="+s.path("pki", "kubelet-client.key"),
-		// Simulated nodes have names that nothing resolves.
+		// Nodes have names that nothing resolves.
 		"--kubelet-preferred-address-types=InternalIP",
 	)
+}
+
+// endpointReconciler keeps the endpoint of the Service `kubernetes`, of which a loopback address is no
+// valid one.
+func (s *settings) endpointReconciler() string {
+	if s.node.name == "" {
+		return "none"
+	}
+	return "lease"
 }
 
 // run serves until ctx ends.

@@ -3,7 +3,8 @@
 // nodes. kube-scheduler runs as a child process of the same binary, because it ends its whole
 // process when it loses its lease.
 //
-// Everything listens on loopback and keeps its state below one directory:
+// Everything listens on loopback, or for the sake of a real node (see node/) on all addresses of the
+// network namespace that the node has for itself, and keeps its state below one directory:
 //
 //	kubeconfig            the administrator's access, mode 0600
 //	pki/                  certificate authority, keys, the components' kubeconfigs
@@ -27,8 +28,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -45,11 +48,34 @@ type settings struct {
 	port          int
 	unsafeNoFsync bool
 	podLogs       podLogs
+	node          realNode
+}
+
+// realNode is the node whose kubelet runs beside the control plane; without a name there is none.
+type realNode struct {
+	name    string
+	address net.IP
 }
 
 // path names a file in the data directory.
 func (s *settings) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dataDir}, elem...)...)
+}
+
+// address is where clients reach the API server.
+func (s *settings) address() string {
+	if s.node.name == "" {
+		return loopback
+	}
+	return s.node.address.String()
+}
+
+// listenAddress is what it listens on.
+func (s *settings) listenAddress() string {
+	if s.node.name == "" {
+		return loopback
+	}
+	return "0.0.0.0"
 }
 
 // readiness is what the parent is told when Kubernetes answers.
@@ -91,12 +117,17 @@ func runControlPlane(args []string) error {
 	flags.StringVar(&s.dataDir, "data-dir", "", "directory of all state, made if missing")
 	flags.IntVar(&s.port, "port", 0, "port of the API server; 0 is the one used last, or else any that is free")
 	flags.BoolVar(&s.unsafeNoFsync, "unsafe-no-fsync", false, "do not wait for the disk: for tests, whose state may be lost with the machine")
+	flags.StringVar(&s.node.name, "node", "", "name of the real node that this runs on; its kubelet, kube-proxy and CoreDNS get kubeconfigs")
+	flags.TextVar(&s.node.address, "node-address", net.IP{}, "that node's address, on which others reach the API server")
 	flags.Var(s.podLogs, "pod-log", "`NAMESPACE/PREFIX=FILE`, repeatable: the file, in CRI format, that is the log of pods on simulated nodes whose names start like this")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if s.dataDir == "" {
 		return errors.New("`-data-dir` is missing")
+	}
+	if (s.node.name == "") != (len(s.node.address) == 0) {
+		return errors.New("`-node` and `-node-address` go together")
 	}
 	var err error
 	if s.dataDir, err = filepath.Abs(s.dataDir); err != nil {
@@ -124,15 +155,15 @@ func serve(ctx context.Context, s *settings) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 
-	apiListener, err := listen(s.path("api-port"), s.port)
+	apiListener, err := listen(s.path("api-port"), s.listenAddress(), s.port)
 	if err != nil {
 		return fmt.Errorf("listen for the API server: %w", err)
 	}
-	kubeletListener, err := listen(s.path("kubelet-port"), 0)
+	kubeletListener, err := listen(s.path("kubelet-port"), loopback, 0)
 	if err != nil {
 		return fmt.Errorf("listen for the simulated kubelets: %w", err)
 	}
-	server := "https://" + apiListener.Addr().String()
+	server := "https://" + net.JoinHostPort(s.address(), strconv.Itoa(portOf(apiListener)))
 	if err := writePKI(s, server); err != nil {
 		return fmt.Errorf("write keys and kubeconfigs: %w", err)
 	}

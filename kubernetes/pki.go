@@ -24,6 +24,21 @@ import (
 // them sooner would gain nothing.
 const validity = 10 * 365 * 24 * time.Hour
 
+// user is somebody to the API server, with a kubeconfig where that has a path.
+type user struct {
+	name       string
+	subject    pkix.Name
+	kubeconfig string
+}
+
+// nodeAddresses are those of the real node, which may be none.
+func (s *settings) nodeAddresses() []net.IP {
+	if s.node.name == "" {
+		return nil
+	}
+	return []net.IP{s.node.address}
+}
+
 // writePKI makes what is missing of the keys that must last (the authority's and the one that signs
 // service account tokens), and anew all that follows from them.
 func writePKI(s *settings, server string) error {
@@ -37,22 +52,32 @@ func writePKI(s *settings, server string) error {
 	if _, _, err := ca.issue(s, "serving", x509.Certificate{
 		Subject:     pkix.Name{CommonName: "kube-apiserver"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 1)}, // loopback and the Service `kubernetes`
+		IPAddresses: append(s.nodeAddresses(), net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 1)), // loopback and the Service `kubernetes`
 		DNSNames:    []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
 	}); err != nil {
 		return err
 	}
 	masters := []string{"system:masters"}
-	users := []struct {
-		name       string
-		subject    pkix.Name
-		kubeconfig string
-	}{
+	users := []user{
 		{"admin", pkix.Name{CommonName: "kubernetes-admin", Organization: masters}, s.path("kubeconfig")},
 		{"kubelet-client", pkix.Name{CommonName: "kube-apiserver-kubelet-client", Organization: masters}, ""},
 		{"kubelets", pkix.Name{CommonName: "simulated-kubelets", Organization: masters}, s.path("pki", "kubelets.kubeconfig")},
 		{"scheduler", pkix.Name{CommonName: "system:kube-scheduler"}, s.path("pki", "scheduler.kubeconfig")},
 		{"controller-manager", pkix.Name{CommonName: "system:kube-controller-manager"}, s.path("pki", "controller-manager.kubeconfig")},
+	}
+	if s.node.name != "" {
+		if _, _, err := ca.issue(s, "node", x509.Certificate{
+			Subject:     pkix.Name{CommonName: s.node.name},
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+			IPAddresses: s.nodeAddresses(),
+		}); err != nil {
+			return err
+		}
+		users = append(users,
+			user{"kubelet", pkix.Name{CommonName: "system:node:" + s.node.name, Organization: []string{"system:nodes"}}, s.path("pki", "node.kubeconfig")},
+			user{"kube-proxy", pkix.Name{CommonName: "system:kube-proxy"}, s.path("pki", "kube-proxy.kubeconfig")},
+			user{"dns", pkix.Name{CommonName: "system:korder-dns"}, s.path("pki", "dns.kubeconfig")},
+		)
 	}
 	for _, user := range users {
 		cert, key, err := ca.issue(s, user.name, x509.Certificate{

@@ -66,27 +66,30 @@ func parseOptions(sets cliflag.NamedFlagSets, args ...string) error {
 	return flags.Parse(args)
 }
 
-// listen opens a loopback port: the given one, or for 0 the one that portFile remembers, or else
+// loopback is where nobody but this machine's processes can connect.
+const loopback = "127.0.0.1"
+
+// listen opens a port of an address: the given one, or for 0 the one that portFile remembers, or else
 // any. The port is remembered in portFile.
-func listen(portFile string, port int) (net.Listener, error) {
+func listen(portFile, address string, port int) (net.Listener, error) {
 	if port == 0 {
 		if text, err := os.ReadFile(portFile); err == nil {
 			if last, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-				if listener, err := listenOn(last); err == nil {
+				if listener, err := listenOn(address, last); err == nil {
 					return listener, nil
 				}
 			}
 		}
 	}
-	listener, err := listenOn(port)
+	listener, err := listenOn(address, port)
 	if err != nil {
 		return nil, err
 	}
 	return listener, os.WriteFile(portFile, fmt.Appendln(nil, portOf(listener)), 0o600)
 }
 
-func listenOn(port int) (net.Listener, error) {
-	return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+func listenOn(address string, port int) (net.Listener, error) {
+	return net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 }
 
 func portOf(listener net.Listener) int {

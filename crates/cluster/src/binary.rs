@@ -18,8 +18,12 @@ use crate::sources;
 /// The environment variable that names a control plane to use.
 pub const CONTROL_PLANE_VARIABLE: &str = "KORDER_CONTROLPLANE";
 
-const CONTROL_PLANE: &str = "korder-controlplane";
-const KUBECTL: &str = "kubectl";
+const CONTROL_PLANE: Program = Program { name: "korder-controlplane", module: ".", package: "." };
+const KUBECTL: Program = Program { name: "kubectl", module: ".", package: "k8s.io/kubernetes/cmd/kubectl" };
+const NODE: Program = Program { name: "korder-node", module: ".", package: "./node" };
+const COREDNS: Program = Program { name: "coredns", module: "support", package: "./coredns" };
+const IMAGES: Program = Program { name: "korder-images", module: "support", package: "./images" };
+const PAUSE: Program = Program { name: "korder-pause", module: "support", package: "./pause" };
 /// The oldest minor version of kubectl 1.x that is used where one is there.
 const OLDEST_KUBECTL_MINOR: u32 = 30;
 /// How many builds of other versions stay, for somebody who goes back and forth between them.
@@ -27,6 +31,30 @@ const OLD_BUILDS_KEPT: usize = 2;
 /// How often to look whether another process has finished its build, and how long at most.
 const LOCK_INTERVAL: Duration = Duration::from_millis(500);
 const LOCK_TIMEOUT: Duration = Duration::from_hours(1);
+
+/// A program written in Go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program {
+    /// What its file is called.
+    pub(crate) name: &'static str,
+    /// The folder of its module among the sources.
+    pub(crate) module: &'static str,
+    /// Its package, as that module names it.
+    pub(crate) package: &'static str,
+}
+
+/// What a real node is made of, beside the control plane and the distribution's packages.
+#[derive(Debug, Clone)]
+pub struct NodePrograms {
+    /// Starts and supervises the node; it is the kubelet and kube-proxy, too.
+    pub(crate) node: PathBuf,
+    /// Answers for names.
+    pub(crate) coredns: PathBuf,
+    /// Makes images.
+    pub(crate) images: PathBuf,
+    /// Does nothing, in every pod and in every guardian.
+    pub(crate) pause: PathBuf,
+}
 
 /// The control plane's program, found or built as the crate's documentation says.
 ///
@@ -40,21 +68,27 @@ pub async fn control_plane(mut progress: impl FnMut(BuildProgress) + Send) -> Re
             Err(Error::NoSuchBinary { variable: CONTROL_PLANE_VARIABLE, path })
         };
     }
-    let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(CONTROL_PLANE)));
-    if let Some(path) = beside.filter(|path| is_executable(path)) {
-        return Ok(path);
-    }
-    find_or_build(CONTROL_PLANE, ".", &mut progress).await
+    find_or_build(CONTROL_PLANE, &mut progress).await
+}
+
+/// The programs of a real node, found or built like the control plane.
+pub async fn real_node(mut progress: impl FnMut(BuildProgress) + Send) -> Result<NodePrograms, Error> {
+    Ok(NodePrograms {
+        node: find_or_build(NODE, &mut progress).await?,
+        coredns: find_or_build(COREDNS, &mut progress).await?,
+        images: find_or_build(IMAGES, &mut progress).await?,
+        pause: find_or_build(PAUSE, &mut progress).await?,
+    })
 }
 
 /// A kubectl: the one on the `PATH` where that is version 1.30 or newer, else one of the control
 /// plane's own version, built from the same sources.
 pub async fn kubectl(mut progress: impl FnMut(BuildProgress) + Send) -> Result<PathBuf, Error> {
-    let path = PathBuf::from(KUBECTL);
+    let path = PathBuf::from(KUBECTL.name);
     if kubectl_minor(&path).await.is_some_and(|minor| minor >= OLDEST_KUBECTL_MINOR) {
         return Ok(path);
     }
-    find_or_build(KUBECTL, "k8s.io/kubernetes/cmd/kubectl", &mut progress).await
+    find_or_build(KUBECTL, &mut progress).await
 }
 
 /// The minor version of a kubectl, if it is one.
@@ -80,19 +114,19 @@ fn minor(version: &str) -> Option<u32> {
     version.strip_prefix("v1.")?.split('.').next()?.parse().ok()
 }
 
-/// Looks for `program` in the cache, and builds it into the cache where it is not there.
-async fn find_or_build(
-    program: &'static str,
-    package: &str,
-    progress: &mut (dyn FnMut(BuildProgress) + Send),
-) -> Result<PathBuf, Error> {
+/// Looks for a program beside this one and in the cache, and builds it into the cache where it is not there.
+async fn find_or_build(program: Program, progress: &mut (dyn FnMut(BuildProgress) + Send)) -> Result<PathBuf, Error> {
+    let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(program.name)));
+    if let Some(path) = beside.filter(|path| is_executable(path)) {
+        return Ok(path);
+    }
     let dir = cache_dir(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?.join(sources::hash(&build::flags()));
-    let path = dir.join(program);
+    let path = dir.join(program.name);
     if is_executable(&path) {
         return Ok(path);
     }
     fs::create_dir_all(&dir).map_err(Error::io("make", &dir))?;
-    let _lock = lock(program, &dir, progress).await?;
+    let _lock = lock(program.name, &dir, progress).await?;
     // Whoever held the lock may have built it.
     if is_executable(&path) {
         return Ok(path);
@@ -100,8 +134,9 @@ async fn find_or_build(
     let work =
         tempfile::Builder::new().prefix(".build-").tempdir_in(&dir).map_err(Error::io("make a directory in", &dir))?;
     sources::write_to(work.path()).map_err(Error::io("write to", work.path()))?;
-    build::build(program, package, work.path(), program, progress).await?;
-    fs::rename(work.path().join(program), &path).map_err(Error::io("write", &path))?;
+    let output = work.path().join(program.name);
+    build::build(program, &work.path().join(program.module), &output, progress).await?;
+    fs::rename(output, &path).map_err(Error::io("write", &path))?;
     remove_old_builds(&dir);
     Ok(path)
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
+use crate::binary::Program;
 use crate::error::Error;
 use crate::sources;
 
@@ -79,21 +80,20 @@ pub(crate) fn flags() -> Vec<String> {
     vec!["-trimpath".to_owned(), "-mod=readonly".to_owned(), format!("-ldflags={}", linker_flags())]
 }
 
-/// Builds `package` of the module in `dir` into `dir/output`.
+/// Builds a program of the module in `dir` into the file `output`.
 pub(crate) async fn build(
-    program: &'static str,
-    package: &str,
+    program: Program,
     dir: &Path,
-    output: &str,
+    output: &Path,
     progress: &mut (dyn FnMut(BuildProgress) + Send),
 ) -> Result<(), Error> {
     let started = Instant::now();
     check_space(dir)?;
     check_go(dir).await?;
-    let mut report = |step| progress(BuildProgress { program, step, elapsed: started.elapsed() });
+    let mut report = |step| progress(BuildProgress { program: program.name, step, elapsed: started.elapsed() });
 
     // Fetches the modules, and says how much there is to compile.
-    let listing = run_go(dir, ["list", "-mod=readonly", "-deps", package], &mut |line| {
+    let listing = run_go(dir, ["list", "-mod=readonly", "-deps", program.package], &mut |line| {
         if let Some(module) = line.strip_prefix("go: downloading ") {
             report(BuildStep::Downloading { module: module.to_owned() });
         }
@@ -102,7 +102,8 @@ pub(crate) async fn build(
     let total = listing.lines().count();
 
     let flags = flags();
-    let arguments = ["build", "-v", "-o", output].into_iter().chain(flags.iter().map(String::as_str)).chain([package]);
+    let arguments = ["build", "-v", "-o"].map(OsStr::new).into_iter().chain([output.as_os_str()]);
+    let arguments = arguments.chain(flags.iter().map(OsStr::new)).chain([OsStr::new(program.package)]);
     let mut begun = 0;
     run_go(dir, arguments, &mut |line| {
         if is_package(line) {

@@ -17,6 +17,7 @@ use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::node::{self, NodeTemplate};
 use crate::process::{PodLog, Process, Readiness, Start};
+use crate::real_node::RealNode;
 
 /// How often to look for something that a controller makes soon, and how long at most.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
@@ -34,12 +35,14 @@ pub struct Settings {
     pub unsafe_no_fsync: bool,
     /// Logs of pods whose program runs on the host.
     pub pod_logs: Vec<PodLog>,
+    /// The node whose pods are containers, if there is one.
+    pub real_node: Option<RealNode>,
 }
 
 impl Settings {
     /// The ordinary ones, for a cluster that keeps its state in `data_dir`.
     pub fn new(data_dir: DataDir) -> Self {
-        Self { data_dir, port: None, unsafe_no_fsync: false, pod_logs: Vec::new() }
+        Self { data_dir, port: None, unsafe_no_fsync: false, pod_logs: Vec::new(), real_node: None }
     }
 }
 
@@ -68,6 +71,7 @@ impl Cluster {
             port: settings.port,
             unsafe_no_fsync: settings.unsafe_no_fsync,
             pod_logs: &settings.pod_logs,
+            real_node: settings.real_node.as_ref(),
         })
         .await?;
         let client = connect(&settings.data_dir.kubeconfig()).await?;

@@ -51,6 +51,14 @@ pub enum Error {
         /// The last lines that `go` wrote.
         output: String,
     },
+    /// An image could not be made.
+    #[error("cannot make the image `{name}`: {output}")]
+    Image {
+        /// Its name.
+        name: String,
+        /// What the program that makes images says.
+        output: String,
+    },
     /// A program could not be started.
     #[error("cannot run `{}`", program.display())]
     Spawn {

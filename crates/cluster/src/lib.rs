@@ -32,6 +32,9 @@
 //! a deleted one takes its grace period to go, a Job's pod succeeds after a second. Pods annotated
 //! `korder.dev/runs-on: host` stay unready: whoever runs their program on the host reports for them.
 //!
+//! A real node ([`RealNode`]) stands beside them where its needs are met (root, and a container runtime): its pods are
+//! containers. Then all of it lives in namespaces of its own, and the API server is reached over a link to them.
+//!
 //! This crate knows no kind of object that is not Kubernetes' own, and prints nothing.
 
 pub mod binary;
@@ -41,6 +44,7 @@ mod data_dir;
 mod error;
 mod node;
 mod process;
+mod real_node;
 mod sources;
 
 pub use build::{BuildProgress, BuildStep};
@@ -49,3 +53,4 @@ pub use data_dir::DataDir;
 pub use error::Error;
 pub use node::NodeTemplate;
 pub use process::PodLog;
+pub use real_node::{Image, NAME as REAL_NODE, RealNode};

@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
+use crate::real_node::RealNode;
 
 /// Bounds of a start, of an orderly stop, and of the end of a process that was killed.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
@@ -55,6 +56,8 @@ pub(crate) struct Process {
     // Not left in `child`, whose `wait` would close it.
     stdin: Option<ChildStdin>,
     data_dir: DataDir,
+    /// Whether its processes have a namespace of their own, which ends with it.
+    namespaced: bool,
 }
 
 /// How a control plane is started.
@@ -65,6 +68,7 @@ pub(crate) struct Start<'a> {
     pub(crate) port: Option<u16>,
     pub(crate) unsafe_no_fsync: bool,
     pub(crate) pod_logs: &'a [PodLog],
+    pub(crate) real_node: Option<&'a RealNode>,
 }
 
 impl Process {
@@ -82,9 +86,12 @@ impl Process {
     }
 
     async fn start_once(start: &Start<'_>) -> Result<(Self, Readiness), Error> {
-        let Start { binary, data_dir, port, unsafe_no_fsync, pod_logs } = *start;
+        let Start { binary, data_dir, port, unsafe_no_fsync, pod_logs, real_node } = *start;
         let log = open_log(data_dir)?;
-        let mut command = Command::new(binary);
+        let mut command = match real_node {
+            Some(node) => node.command(binary, data_dir).await?,
+            None => Command::new(binary),
+        };
         command.arg("-data-dir").arg(data_dir.path());
         if let Some(port) = port {
             command.arg(format!("-port={port}"));
@@ -105,7 +112,7 @@ impl Process {
             .spawn()
             .map_err(|source| Error::Spawn { program: binary.to_owned(), source })?;
         let stdin = child.stdin.take();
-        let mut process = Self { child, stdin, data_dir: data_dir.clone() };
+        let mut process = Self { child, stdin, data_dir: data_dir.clone(), namespaced: real_node.is_some() };
         let readiness = tokio::time::timeout(START_TIMEOUT, process.readiness(port)).await.unwrap_or_else(|_| {
             Err(Error::Timeout { what: "the start of the control plane".to_owned(), after: START_TIMEOUT })
         })?;
@@ -156,7 +163,7 @@ impl Process {
 
     /// Kills everything with SIGKILL, as a machine that loses power would, and waits for its end.
     pub(crate) fn kill(&mut self) -> Result<(), Error> {
-        let scheduler = self.scheduler();
+        let scheduler = if self.namespaced { None } else { self.scheduler().ok() };
         let io_error = |source| Error::Io { action: "kill", path: "korder-controlplane".into(), source };
         self.child.start_kill().map_err(io_error)?;
         let started = Instant::now();
@@ -169,12 +176,8 @@ impl Process {
             }
             std::thread::sleep(KILL_INTERVAL);
         }
-        // With its parent gone nobody restarts it.
-        match scheduler {
-            Ok(pid) => kill_process(pid),
-            // It was between two runs.
-            Err(_) => Ok(()),
-        }
+        // With its parent gone nobody restarts it; there is none between two runs.
+        scheduler.map_or(Ok(()), kill_process)
     }
 
     /// Kills the scheduler with SIGKILL; the control plane starts another one.
@@ -190,8 +193,29 @@ impl Process {
             .parse()
             .ok()
             .and_then(Pid::from_raw)
+            .and_then(|pid| if self.namespaced { seen_from_here(pid, &self.data_dir) } else { Some(pid) })
             .ok_or_else(|| Error::io("read a process id from", &path)(io::ErrorKind::InvalidData.into()))
     }
+}
+
+/// The scheduler of this data directory that calls itself `pid` in the namespace of a real node.
+fn seen_from_here(pid: Pid, data_dir: &DataDir) -> Option<Pid> {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.find(|outside| {
+        let status = fs::read_to_string(format!("/proc/{outside}/status")).unwrap_or_default();
+        let arguments = fs::read_to_string(format!("/proc/{outside}/cmdline")).unwrap_or_default();
+        // From here to its own namespace, separated by tabs; one number where both are the same.
+        let ids: Vec<&str> = status
+            .lines()
+            .find_map(|line| line.strip_prefix("NSpid:"))
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        ids.len() > 1
+            && ids.last().is_some_and(|inside| *inside == pid.to_string())
+            && arguments.split('\0').nth(2).is_some_and(|argument| Path::new(argument) == data_dir.path())
+    })
 }
 
 impl Drop for Process {

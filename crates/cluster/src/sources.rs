@@ -1,4 +1,4 @@
-//! The Go sources of the control plane, as they were when this library was compiled.
+//! The Go sources of the control plane and of what a real node runs, as they were when this library was compiled.
 
 use std::path::Path;
 use std::{fs, io};
@@ -21,6 +21,17 @@ const FILES: &[(&str, &[u8])] = sources![
     "kubelets.go",
     "logs.go",
     "main.go",
+    "node/cgroups.go",
+    "node/children.go",
+    "node/components.go",
+    "node/containerd.go",
+    "node/dns.go",
+    "node/host.go",
+    "node/init.go",
+    "node/main.go",
+    "node/mounts.go",
+    "node/network.go",
+    "node/node.go",
     "pki.go",
     "process.go",
     "scheduler.go",
@@ -29,6 +40,11 @@ const FILES: &[(&str, &[u8])] = sources![
     "stages/pod-complete.yaml",
     "stages/pod-delete.yaml",
     "stages/pod-start.yaml",
+    "support/coredns/main.go",
+    "support/go.mod",
+    "support/go.sum",
+    "support/images/main.go",
+    "support/pause/main.go",
 ];
 
 /// The Kubernetes version that the sources are linked against, such as `1.36.3`.
@@ -54,10 +70,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// Writes the module into an existing directory.
+/// Writes the modules into an existing directory.
 pub(crate) fn write_to(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir.join("stages"))?;
-    FILES.iter().try_for_each(|(name, content)| fs::write(dir.join(name), content))
+    FILES.iter().try_for_each(|(name, content)| {
+        let path = dir.join(name);
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(path, content)
+    })
 }
 
 /// What follows `prefix` on a line of `go.mod`.
@@ -81,15 +100,15 @@ mod tests {
     #[test]
     fn no_source_file_is_forgotten() {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../kubernetes");
-        let in_folder: BTreeSet<_> = [root.clone(), root.join("stages")]
-            .iter()
-            .flat_map(|dir| fs::read_dir(dir).unwrap())
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.is_file())
-            .map(|path| path.strip_prefix(&root).unwrap().display().to_string())
-            .collect();
+        let in_folder: BTreeSet<_> =
+            files_below(&root).iter().map(|path| path.strip_prefix(&root).unwrap().display().to_string()).collect();
         let embedded: BTreeSet<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(embedded, in_folder);
+    }
+
+    fn files_below(dir: &Path) -> Vec<PathBuf> {
+        let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
     }
 
     #[test]

@@ -5,11 +5,8 @@ use cli::{Printer, Progress};
 use korder_manifests::{Gate, PolicyApi, Profile};
 
 use crate::connection::Connection;
-use crate::install::{self, GateForm, What};
+use crate::install::{self, GateForm, IMAGE, What};
 use crate::yaml;
-
-/// The image of this version.
-const IMAGE: &str = concat!("korder:", env!("CARGO_PKG_VERSION"));
 
 /// What to install, and where.
 #[derive(Debug, Args)]

@@ -138,7 +138,7 @@ fn lines(report: &Report) -> Vec<String> {
     if let Some(State { korder, kubernetes, server, metrics, kubeconfig, kubectl, ready_since }) = state {
         lines.push(format!("  version     korder {korder}, Kubernetes {kubernetes}"));
         lines.push(format!("  server      {server}"));
-        lines.push(format!("  metrics     {metrics}"));
+        lines.extend(metrics.iter().map(|metrics| format!("  metrics     {metrics}")));
         lines.push(format!("  kubeconfig  {}", kubeconfig.display()));
         lines.push(format!("  kubectl     {}", kubectl.display()));
         lines.push(format!("  ready since {ready_since:.0}"));

@@ -9,6 +9,7 @@ mod credentials;
 mod effect;
 mod gate;
 mod objects;
+mod ready;
 mod uninstall;
 mod version;
 
@@ -25,8 +26,11 @@ use crate::told::Told as _;
 
 pub(crate) use credentials::service_account_kubeconfig;
 pub(crate) use gate::GateForm;
+pub(crate) use ready::{is_available, wait_ready};
 pub(crate) use uninstall::{Removal, uninstall};
 
+/// The image of this version.
+pub(crate) const IMAGE: &str = concat!("korder:", env!("CARGO_PKG_VERSION"));
 /// The field manager of everything that is installed.
 const FIELD_MANAGER: &str = "korder-install";
 /// Bound of a whole installation; it takes a second where the cluster answers well.

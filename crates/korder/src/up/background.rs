@@ -23,7 +23,7 @@ const QUOTED_LINES: usize = 20;
 pub(crate) async fn start_in_background(instance: &Instance, wish: &Wish, printer: Printer) -> anyhow::Result<State> {
     // Told from here, where somebody can read it: that it runs already, and how a build goes.
     drop(instance.lock()?);
-    Binaries::find_or_build(printer).await?;
+    Binaries::find_or_build(wish, printer).await?;
 
     let logs = instance.data_dir().logs();
     make_private_dir(&logs)?;

@@ -85,7 +85,7 @@ impl Programs {
         let all_ready = async {
             for program in &self.supervised {
                 program.health.clone().wait_for(|health| health.ready).await.ok();
-                while !is_available(&deployments.get(program.name).await?) {
+                while !install::is_available(&deployments.get(program.name).await?) {
                     tokio::time::sleep(READY_INTERVAL).await;
                 }
             }
@@ -117,10 +117,4 @@ fn arguments(name: &str, Ports { webhook, metrics }: Ports) -> Vec<OsString> {
         WEBHOOK_NAME => vec!["webhook".into(), format!("--listen=127.0.0.1:{webhook}").into()],
         _ => vec!["controller".into(), format!("--metrics-address=127.0.0.1:{metrics}").into()],
     }
-}
-
-/// Whether as many pods are ready as are wanted.
-fn is_available(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) >= wanted
 }

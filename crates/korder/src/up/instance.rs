@@ -34,8 +34,8 @@ pub(crate) struct State {
     pub(crate) kubernetes: String,
     /// Address of the API server.
     pub(crate) server: String,
-    /// Where the controllers serve metrics.
-    pub(crate) metrics: String,
+    /// Where the controllers serve metrics, if they run on this machine.
+    pub(crate) metrics: Option<String>,
     /// The administrator's kubeconfig.
     pub(crate) kubeconfig: PathBuf,
     /// A kubectl that fits: `kubectl` where the one on the `PATH` does.

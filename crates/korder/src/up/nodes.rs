@@ -1,4 +1,4 @@
-//! The simulated nodes that the user wants.
+//! The nodes that the user wants.
 
 use std::str::FromStr;
 
@@ -7,13 +7,19 @@ use cluster::NodeTemplate;
 use korder_api::Quantity;
 use korder_manifests::HOST_NODE;
 
-/// The simulated nodes; those that exist stay as they are.
+/// How many simulated nodes there are where nothing else is wished.
+const SIMULATED_NODES: u16 = 3;
+
+/// The nodes; those that exist stay as they are.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Nodes (those that exist stay as they are)")]
 pub(crate) struct NodeArguments {
-    /// How many simulated nodes there are
-    #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(..=5000))]
-    nodes: u16,
+    /// A node whose pods are real containers, on which korder runs, too; needs root and what `make e2e-deps` installs
+    #[arg(long)]
+    real_node: bool,
+    /// How many simulated nodes there are [default: 3, beside a real node none]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(..=5000))]
+    nodes: Option<u16>,
     /// Label of each node, repeatable
     #[arg(long, default_value = "node-type=compute", value_name = "KEY=VALUE")]
     node_label: Vec<Pair>,
@@ -32,22 +38,31 @@ pub(crate) struct NodeArguments {
 }
 
 impl NodeArguments {
-    /// The nodes to make, the one for korder's own pods first.
+    /// Whether there is a real node.
+    pub(crate) fn real_node(&self) -> bool {
+        self.real_node
+    }
+
+    /// The labels that each node gets.
+    pub(crate) fn labels(&self) -> Vec<(String, String)> {
+        self.node_label.iter().map(|Pair { key, value }| (key.clone(), value.clone())).collect()
+    }
+
+    /// The simulated nodes to make, the one for korder's own pods first where these run on the host.
     pub(crate) fn templates(&self) -> Vec<NodeTemplate> {
         // Its taint keeps everything away but the pods that stand for processes of the host.
-        let host = NodeTemplate::new(HOST_NODE).taint("korder.dev/host", "", "NoSchedule");
-        let users = (1..=self.nodes).map(|number| self.template(number));
-        std::iter::once(host).chain(users).collect()
+        let host = (!self.real_node).then(|| NodeTemplate::new(HOST_NODE).taint("korder.dev/host", "", "NoSchedule"));
+        let count = self.nodes.unwrap_or(if self.real_node { 0 } else { SIMULATED_NODES });
+        host.into_iter().chain((1..=count).map(|number| self.template(number))).collect()
     }
 
     /// The same as arguments of another `korder up`.
     pub(crate) fn to_arguments(&self) -> Vec<String> {
-        let Self { nodes, node_label, node_taint, node_cpu, node_memory, node_resource } = self;
-        let mut arguments = vec![
-            format!("--nodes={nodes}"),
-            format!("--node-cpu={}", node_cpu.as_str()),
-            format!("--node-memory={}", node_memory.as_str()),
-        ];
+        let Self { real_node, nodes, node_label, node_taint, node_cpu, node_memory, node_resource } = self;
+        let mut arguments =
+            vec![format!("--node-cpu={}", node_cpu.as_str()), format!("--node-memory={}", node_memory.as_str())];
+        arguments.extend(real_node.then(|| "--real-node".to_owned()));
+        arguments.extend(nodes.map(|nodes| format!("--nodes={nodes}")));
         arguments.extend(node_label.iter().map(|Pair { key, value }| format!("--node-label={key}={value}")));
         arguments.extend(
             node_resource.iter().map(|Amount(name, amount)| format!("--node-resource={name}={}", amount.as_str())),

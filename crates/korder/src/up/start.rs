@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use cli::{Hinted, Printer, Progress};
-use cluster::{BuildProgress, Cluster, Settings, binary};
+use cluster::binary::{self, NodePrograms};
+use cluster::{BuildProgress, Cluster, Image, RealNode, Settings};
 use jiff::Timestamp;
 use korder_manifests::Profile;
 
@@ -13,14 +14,15 @@ use super::host::{self, Ports, Programs};
 use super::instance::{Instance, Lock, State};
 use super::nodes::NodeArguments;
 use super::probe;
-use crate::install;
+use crate::install::{self, IMAGE};
+use crate::supervised;
 
 /// What the user wants running.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
     /// The API server's port; `None` keeps the last one.
     pub(crate) port: Option<u16>,
-    /// The simulated nodes.
+    /// The nodes.
     pub(crate) nodes: NodeArguments,
 }
 
@@ -29,7 +31,8 @@ pub(crate) struct Running {
     instance: Instance,
     lock: Lock,
     cluster: Cluster,
-    programs: Programs,
+    /// korder's programs where they run here; on a real node they are pods.
+    programs: Option<Programs>,
 }
 
 impl Running {
@@ -37,11 +40,12 @@ impl Running {
     pub(crate) async fn start(instance: Instance, wish: &Wish, printer: Printer) -> anyhow::Result<(Self, State)> {
         let lock = instance.lock()?;
         instance.set_state(None)?;
-        let Binaries { control_plane, kubectl } = Binaries::find_or_build(printer).await?;
+        let Binaries { control_plane, kubectl, real_node } = Binaries::find_or_build(wish, printer).await?;
         let progress = Progress::start(printer, "Starting Kubernetes");
         let settings = Settings {
             port: wish.port,
-            pod_logs: host::pod_logs(&instance),
+            pod_logs: if wish.nodes.real_node() { Vec::new() } else { host::pod_logs(&instance) },
+            real_node: real_node.map(|programs| node_of_korder(programs, wish)).transpose()?,
             ..Settings::new(instance.data_dir().clone())
         };
         let cluster = Cluster::start(&control_plane, settings).await.map_err(hinted)?;
@@ -59,7 +63,7 @@ impl Running {
             korder: env!("CARGO_PKG_VERSION").to_owned(),
             kubernetes,
             server: cluster.server().to_owned(),
-            metrics: format!("https://127.0.0.1:{}/metrics", ports.metrics),
+            metrics: programs.as_ref().map(|_| format!("https://127.0.0.1:{}/metrics", ports.metrics)),
             kubeconfig: cluster.data_dir().kubeconfig(),
             kubectl,
             ready_since: Timestamp::now(),
@@ -78,7 +82,9 @@ impl Running {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         let Self { instance, lock, cluster, programs } = self;
         instance.set_state(None)?;
-        programs.stop().await?;
+        if let Some(programs) = programs {
+            programs.stop().await?;
+        }
         cluster.stop().await.map_err(hinted)?;
         drop(lock);
         Ok(())
@@ -90,11 +96,12 @@ impl Running {
 pub(crate) struct Binaries {
     control_plane: PathBuf,
     kubectl: PathBuf,
+    real_node: Option<NodePrograms>,
 }
 
 impl Binaries {
     /// Finds them, or builds them and shows how that goes.
-    pub(crate) async fn find_or_build(printer: Printer) -> anyhow::Result<Self> {
+    pub(crate) async fn find_or_build(wish: &Wish, printer: Printer) -> anyhow::Result<Self> {
         let mut progress = None;
         let mut report = |build: BuildProgress| {
             let start = || Progress::start(printer, "Building Kubernetes, which takes some minutes the first time");
@@ -102,10 +109,12 @@ impl Binaries {
         };
         let control_plane = binary::control_plane(&mut report).await.map_err(hinted)?;
         let kubectl = binary::kubectl(&mut report).await.map_err(hinted)?;
+        let real_node =
+            if wish.nodes.real_node() { Some(binary::real_node(&mut report).await.map_err(hinted)?) } else { None };
         if let Some(progress) = progress {
             progress.finish("Built");
         }
-        Ok(Self { control_plane, kubectl })
+        Ok(Self { control_plane, kubectl, real_node })
     }
 }
 
@@ -117,12 +126,20 @@ async fn install_and_run(
     wish: &Wish,
     ports: Ports,
     progress: &Progress,
-) -> anyhow::Result<(String, Programs)> {
+) -> anyhow::Result<(String, Option<Programs>)> {
     let client = cluster.client();
     let nodes = async {
         cluster.ensure_nodes(&wish.nodes.templates()).await.map_err(hinted)?;
         cluster.settle().await.map_err(hinted)
     };
+    if wish.nodes.real_node() {
+        let profile = Profile::InCluster { image: IMAGE.to_owned() };
+        let options = install::Options { profile, gate: None, dry_run: false };
+        let (installed, ()) = tokio::try_join!(install::install(&client, &options), nodes)?;
+        progress.update("Waiting for korder");
+        install::wait_ready(&client).await?;
+        return Ok((installed.kubernetes, None));
+    }
     let programs = async {
         let profile = Profile::Host { webhook_port: ports.webhook };
         let options = install::Options { profile, gate: None, dry_run: false };
@@ -132,12 +149,18 @@ async fn install_and_run(
     let ((), (kubernetes, programs)) = tokio::try_join!(nodes, programs)?;
     progress.update("Waiting for korder");
     match programs.wait_ready(instance, &client).await {
-        Ok(()) => Ok((kubernetes, programs)),
+        Ok(()) => Ok((kubernetes, Some(programs))),
         Err(error) => {
             drop(programs.stop().await);
             Err(error)
         }
     }
+}
+
+/// A real node that has the image of this very program.
+fn node_of_korder(programs: NodePrograms, wish: &Wish) -> anyhow::Result<RealNode> {
+    let image = Image { name: IMAGE.to_owned(), program: supervised::this_program()? };
+    Ok(RealNode { programs, images: vec![image], labels: wish.nodes.labels(), exclusive_cpus: false })
 }
 
 /// A port that others know, by the file in which it is kept: the last one where that is free.
