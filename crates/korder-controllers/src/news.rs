@@ -14,6 +14,8 @@ const WARNINGS: &[&str] = &[
     "LimitRangeViolated",
     "Unschedulable",
     "NoOtherPlace",
+    "TicketRefused",
+    "TicketNotRemoved",
     "WaitingForCapacity",
     "OrderNotFound",
     "OrderComplete",

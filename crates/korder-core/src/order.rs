@@ -67,8 +67,12 @@ pub fn refresh_policy(order: &Order) -> RefreshPolicy {
     order.spec.strategy.as_ref().and_then(|strategy| strategy.refresh_policy).unwrap_or_default()
 }
 
-/// Whether an ended ticket may be forgotten: its order, if it needs to remember how it ended, does.
+/// Whether an ended ticket may be forgotten: its order remembers that it was made and, if that matters, how it ended.
 pub fn has_counted(order: &Order, ticket: &Ticket) -> bool {
+    let recorded = order.status.as_ref().map_or(0, |status| status.issued);
+    if ordinal(order, ticket).is_some_and(|number| number > recorded) {
+        return false;
+    }
     let remembered = match (refresh_policy(order), ticket.phase()) {
         (RefreshPolicy::OnClaim, TicketPhase::Expired) => closed(order),
         (RefreshPolicy::Never, TicketPhase::Lost) => lost(order),
@@ -135,6 +139,62 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
     let summary = Summary { order, tickets: &there, policy, wanted, issued, closed, lost };
     let status = summary.status(now);
     Plan { create, delete, status: (before != Some(&status)).then_some(status) }
+}
+
+/// What the API server has refused to do for an order, in its words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refused {
+    /// To make a ticket.
+    Creation(String),
+    /// To remove one.
+    Deletion(String),
+}
+
+impl Refused {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Creation(why) if Refusal::of(why) == Refusal::ResourceQuotaExceeded => {
+                Refusal::ResourceQuotaExceeded.reason()
+            }
+            Self::Creation(_) => "TicketRefused",
+            Self::Deletion(_) => "TicketNotRemoved",
+        }
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Creation(why) => write!(f, "a ticket can't be made: {why}"),
+            Self::Deletion(why) => write!(f, "a ticket can't be removed: {why}"),
+        }
+    }
+}
+
+/// The status of an order for which not all of a plan could be done; `tickets` are those that the plan was made for.
+pub fn refused(
+    order: &Order,
+    tickets: &[&Ticket],
+    planned: Option<OrderStatus>,
+    why: &Refused,
+    now: Timestamp,
+) -> OrderStatus {
+    let before = order.status.clone().unwrap_or_default();
+    let planned = planned.unwrap_or_else(|| before.clone());
+    // The numbers of tickets that were not made are still free, or `Never` would take them for tickets that were.
+    let made: BTreeSet<i64> = tickets.iter().filter_map(|ticket| ordinal(order, ticket)).collect();
+    let next = before.issued + 1;
+    let without_gap = made.range(next..).zip(next..).take_while(|&(&number, next)| number == next);
+    let issued = without_gap.last().map_or(before.issued, |(_, number)| number);
+    let mut status = OrderStatus { issued, conditions: before.conditions, ..planned };
+    let ready = Say {
+        type_: conditions::READY,
+        holds: status.ready >= status.wanted,
+        reason: why.reason(),
+        message: format!("{} of {} tickets are ready; {why}", status.ready, status.wanted),
+    };
+    conditions::summarize(&mut status.conditions, ready, Progress::Stalled, order.metadata.generation, now);
+    status
 }
 
 /// How many unclaimed tickets there should be; `issued` without those that were lost.

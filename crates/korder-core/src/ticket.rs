@@ -48,7 +48,7 @@ pub struct Observed<'a> {
     pub priority: Option<i32>,
     /// Whether the priority class of such guardians exists.
     pub twin_exists: bool,
-    /// Whether its order needs it no more to count what has expired.
+    /// Whether its order needs it no more to count what was made and what has ended.
     pub counted: bool,
 }
 
@@ -281,7 +281,7 @@ fn used(seen: &Observed<'_>, now: Timestamp) -> Plan {
         say(&mut status, ticket, false, "PodEnded", "the pod that used it has ended".to_owned(), now);
         return Plan::status(ticket, status);
     };
-    clean_up(ticket, finished.0, now)
+    if seen.counted { clean_up(ticket, finished.0, now) } else { Plan::default() }
 }
 
 fn ended(seen: &Observed<'_>, now: Timestamp) -> Plan {

@@ -1,8 +1,10 @@
 //! Whether a cache has been filled, for those who don't care of what.
 
+use std::pin::pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::sync::lock;
 
@@ -10,17 +12,21 @@ use crate::sync::lock;
 #[derive(Debug)]
 pub(crate) struct Readiness {
     kind: String,
-    ready: watch::Sender<bool>,
+    ready: AtomicBool,
+    /// Wakes those that wait in the order in which they came. (A `tokio::sync::watch` wakes them in a random one, so that
+    /// controllers would begin in another order each time, and no run of a simulation be like the other.)
+    waiting: Notify,
     last_error: Mutex<Option<String>>,
 }
 
 impl Readiness {
     pub(crate) fn new(kind: String) -> Self {
-        Self { kind, ready: watch::Sender::new(false), last_error: Mutex::new(None) }
+        Self { kind, ready: AtomicBool::new(false), waiting: Notify::new(), last_error: Mutex::new(None) }
     }
 
     pub(crate) fn set_ready(&self) {
-        self.ready.send_replace(true);
+        self.ready.store(true, Ordering::Release);
+        self.waiting.notify_waiters();
     }
 
     pub(crate) fn set_error(&self, error: String) {
@@ -28,13 +34,15 @@ impl Readiness {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        *self.ready.borrow()
+        self.ready.load(Ordering::Acquire)
     }
 
     pub(crate) async fn ready(&self) {
-        let mut receiver = self.ready.subscribe();
-        if receiver.wait_for(|ready| *ready).await.is_err() {
-            unreachable!("the sender is ours, and borrowed here");
+        // In line from now on: what comes between the look and the wait is not missed.
+        let mut told = pin!(self.waiting.notified());
+        told.as_mut().enable();
+        if !self.is_ready() {
+            told.await;
         }
     }
 

@@ -18,6 +18,9 @@ use crate::caches::Caches;
 /// Between two writes of an order's status that only move its counts.
 const STATUS_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 
+/// A refusal by quota or policy may end by itself, and nothing tells us when.
+const REFUSED_RETRY: Duration = Duration::from_secs(30);
+
 /// The controller of orders.
 pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Key, impl Reconciler<Key> + use<>> {
     let orders = Orders { client: client.clone(), caches: caches.clone(), last: Mutex::default() };
@@ -59,13 +62,27 @@ impl Reconciler<Key> for Orders {
             last.rests_until = cx.now() + order::rest(tickets.len());
             self.last().insert(key.clone(), last);
         }
-        let names_taken = act::tickets(self, &cx, &order, &plan).await?;
+        let act::Done { names_taken, refused, failure } = act::tickets(self, &cx, &order, &plan).await;
+        let then = match (failure, &refused) {
+            (Some(failure), None) => return Err(failure),
+            (Some(failure), Some(_)) => Err(failure),
+            (None, Some(_)) => Ok(Outcome::After(REFUSED_RETRY)),
+            (None, None) => Ok(Outcome::Done),
+        };
         let all_made = !plan.create.is_empty() && !plan.is_cut() && !names_taken;
-        let Some(status) = plan.status else { return Ok(Outcome::Done) };
-        if all_made {
+        let status = match refused {
+            Some(why) => {
+                // What was made has queued the order again, and the rest would be refused again.
+                last.rests_until = last.rests_until.max(cx.now() + STATUS_INTERVAL);
+                self.last().insert(key.clone(), last);
+                let refused = order::refused(&order, &tickets, plan.status, &why, cx.now());
+                Some(refused).filter(|refused| order.status.as_ref() != Some(refused))
+            }
             // The tickets that were just made are in the cache by now, and have queued the order again.
-            return Ok(Outcome::Done);
-        }
+            None if all_made => None,
+            None => plan.status,
+        };
+        let Some(status) = status else { return then };
         let due = last.written + STATUS_INTERVAL;
         if cx.now() < due {
             return Ok(until(due, cx.now()));
@@ -73,7 +90,7 @@ impl Reconciler<Key> for Orders {
         last.written = cx.now();
         self.last().insert(key, last);
         act::status(self, &cx, &order, status).await?;
-        Ok(Outcome::Done)
+        then
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconciler};
 use korder_api::{Order, Ticket, TicketPhase};
 use korder_core::node::Node;
+use korder_core::order::has_counted;
 use korder_core::pod::Pod;
 use korder_core::ticket;
 use kube::Client;
@@ -44,8 +45,14 @@ pub fn controller(
             let meta = change.latest().map(|order| &order.metadata);
             let namespace = meta.and_then(|meta| meta.namespace.as_deref()).unwrap_or_default();
             let uid = meta.and_then(|meta| meta.uid.as_deref()).unwrap_or_default();
+            let counted = |order: &Option<std::sync::Arc<Order>>, ticket: &Ticket| {
+                order.as_ref().is_some_and(|order| has_counted(order, ticket))
+            };
             let mut tickets = of(BY_ORDER, &order_value(namespace, uid));
-            tickets.retain(|ticket| matches!(ticket.phase(), TicketPhase::Expired | TicketPhase::Lost));
+            // Only what is counted now, or whose order is gone, can be forgotten now.
+            tickets.retain(|ticket| {
+                !counted(&change.old, ticket) && (change.new.is_none() || counted(&change.new, ticket))
+            });
             keys(&tickets)
         })
         .concurrency(16)

@@ -278,7 +278,9 @@ fn a_lost_ticket_is_made_up_for_once_also_when_it_is_forgotten() {
 
 #[test]
 fn a_lost_ticket_is_not_forgotten_before_its_order_has_counted_it() {
-    let order = order(1, RefreshPolicy::Never);
+    let mut order = order(1, RefreshPolicy::Never);
+    assert!(!has_counted(&order, &ticket(1, Expired)), "it does not know that it was made");
+    order.status = Some(OrderStatus { issued: 1, ..OrderStatus::default() });
     assert!(!has_counted(&order, &ticket(1, Lost)));
     assert!(has_counted(&order, &ticket(1, Expired)));
 }
@@ -301,4 +303,32 @@ fn one_plan_makes_and_removes_a_batch_and_the_next_goes_on() {
 fn only_orders_of_many_tickets_are_left_alone_between_looks() {
     let rests = [0, 999, 1000, 10_000].map(|tickets| rest(tickets).as_millis());
     assert_eq!(rests, [0, 0, 10, 100]);
+}
+
+/// Of four tickets the first and the third could be made.
+#[test]
+fn what_is_refused_is_told_and_its_numbers_stay_free() {
+    let mut order = order(4, RefreshPolicy::Never);
+    let tickets = [ticket(1, Used), ticket(3, Ready)];
+    let seen: Vec<&Ticket> = tickets.iter().collect();
+    let quota = Refused::Creation("exceeded quota: few, used: count/tickets.core.korder.dev=2".into());
+    for now in [100, 200] {
+        let plan = plan(&order, &seen, at(now));
+        assert_eq!(names(&plan.create), ["o-2", "o-4"]);
+        let status = refused(&order, &seen, plan.status, &quota, at(now));
+        assert_eq!((status.issued, status.ready, status.used), (1, 1, 1));
+        let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+        assert_eq!(stalled.last_transition_time.0, at(100), "it is told once");
+        assert!(stalled.message.contains("exceeded quota: few"), "{stalled:?}");
+        order.status = Some(status);
+        assert_eq!(reason(&order), ("False", "ResourceQuotaExceeded"));
+    }
+    assert!(has_counted(&order, &tickets[0]) && !has_counted(&order, &ticket(3, Used)));
+    for (why, reason) in [
+        (Refused::Creation("denied".into()), "TicketRefused"),
+        (Refused::Deletion("denied".into()), "TicketNotRemoved"),
+    ] {
+        let status = refused(&order, &seen, None, &why, at(300));
+        assert!(status.conditions.iter().any(|condition| condition.type_ == "Stalled" && condition.reason == reason));
+    }
 }
