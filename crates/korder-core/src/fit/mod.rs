@@ -246,11 +246,11 @@ fn priority(pod: &Pod) -> i32 {
     pod.spec.priority.unwrap_or(0)
 }
 
-/// Whether two pods of one namespace fit into the same places.
-pub fn alike(a: &Pod, b: &Pod) -> bool {
+/// A number that pods share that fit into the same places; none for a pod that is the only one of its kind.
+pub fn kind(pod: &Pod) -> Option<u64> {
     // An ephemeral volume is of one pod only, and has its name.
     let own = |claim: &StorageClaim| matches!(claim, StorageClaim::Ephemeral(_));
-    a.spec == b.spec && a.labels() == b.labels() && !a.spec.claims.iter().any(own)
+    (!pod.spec.claims.iter().any(own)).then(|| refusals::shape(pod))
 }
 
 /// The first thing that decides a place and is not judged yet.

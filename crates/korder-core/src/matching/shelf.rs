@@ -10,7 +10,7 @@ use kube::core::SelectorExt;
 use super::{Answer, Applicant, Wait};
 use crate::admits::Admits;
 use crate::ask::{Ask, Wanted};
-use crate::fit::{Misfit, Needs, World, alike};
+use crate::fit::{Misfit, Needs, World, kind};
 use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::order;
@@ -68,11 +68,16 @@ pub struct Shelf<'a> {
     /// The lots that the pods of a namespace may take from, as far as anybody has asked.
     admitted: BTreeMap<&'a str, Rc<[usize]>>,
     /// What was looked for in vain: what is taken does not come back, so that nobody need look for the like again.
-    in_vain: Vec<(Wanted<'a>, &'a Pod, Wait)>,
+    in_vain: BTreeMap<Kind<'a>, Wait>,
+    /// In the order in which they looked.
+    looked: Vec<Kind<'a>>,
 }
 
 /// Where tickets come from: a namespace, and the uid of an order (none for tickets of nobody's order).
 type Source<'a> = (&'a str, &'a str);
+
+/// What pods want that fit into the same places.
+type Kind<'a> = (Wanted<'a>, u64);
 
 /// Tickets of one source that reserve the same amounts.
 #[derive(Debug)]
@@ -170,8 +175,8 @@ impl<'a> Shelf<'a> {
     /// Takes the best ticket for a pod that may still change it for another.
     pub(super) fn reserve(&mut self, applicant: &Applicant<'a>, world: &World<'a>) -> Result<Spot, Wait> {
         let Applicant { pod, ask: Ask { wanted, .. } } = *applicant;
-        let told = self.in_vain.iter().find(|(in_vain, like, _)| *in_vain == wanted && alike(pod, like));
-        if let Some((.., wait)) = told {
+        let kind = kind(pod).map(|kind| (wanted, kind));
+        if let Some(wait) = kind.and_then(|kind| self.in_vain.get(&kind)) {
             return Err(wait.clone());
         }
         let best = self.best(applicant, &Needs::of(pod, world));
@@ -185,7 +190,10 @@ impl<'a> Shelf<'a> {
                 Ok(Spot(lot, place))
             }
             Err(wait) => {
-                self.in_vain.push((wanted, pod, wait.clone()));
+                if let Some(kind) = kind {
+                    self.in_vain.insert(kind, wait.clone());
+                    self.looked.push(kind);
+                }
                 Err(wait)
             }
         }
@@ -193,12 +201,14 @@ impl<'a> Shelf<'a> {
 
     /// Remembers how much has been looked for in vain, for [`Self::put_back`].
     pub(super) fn mark(&self) -> Mark {
-        Mark(self.in_vain.len())
+        Mark(self.looked.len())
     }
 
     /// Puts all tickets back that were taken since the mark.
     pub(super) fn put_back(&mut self, Mark(mark): Mark, spots: impl IntoIterator<Item = Spot>) {
-        self.in_vain.truncate(mark);
+        for kind in self.looked.drain(mark..) {
+            self.in_vain.remove(&kind);
+        }
         for Spot(lot, place) in spots {
             let lot = &mut self.lots[lot];
             lot.taken[place] = false;
