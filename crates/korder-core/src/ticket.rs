@@ -29,6 +29,9 @@ const NODE_POLL: SignedDuration = SignedDuration::from_secs(2);
 /// How often somebody else's pod under a guardian's name is looked for.
 const IN_THE_WAY_POLL: SignedDuration = SignedDuration::from_secs(15);
 
+/// Why a ticket is ready: its guardian holds a place that is not to be left.
+const HELD: &str = "Held";
+
 /// A guardian that was removed and is still there after this long, or a node that is away for this long, does not come
 /// to an end by itself.
 const LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
@@ -332,6 +335,22 @@ pub fn is_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
         && controllers.any(|owner| owner.kind == "Ticket" && Some(&owner.uid) == ticket.metadata.uid.as_ref())
 }
 
+/// Whether a pod holds a place for nobody: a guardian of which the garbage collector has taken its ticket off, as when the
+/// ticket was removed without what belongs to it. (One that still names a ticket that is gone is removed by the collector.)
+pub fn is_orphan(pod: &Pod) -> bool {
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    pod.is_guardian() && pod.metadata.deletion_timestamp.is_none() && !owners.any(|owner| owner.kind == "Ticket")
+}
+
+/// Whether a ticket may wait for a priority class: to get a guardian, or one elsewhere.
+pub fn may_wait_for_class(ticket: &Ticket) -> bool {
+    match ticket.phase() {
+        TicketPhase::Pending => true,
+        TicketPhase::Ready => reason(ticket) != Some(HELD),
+        TicketPhase::Claimed | TicketPhase::Used | TicketPhase::Expired | TicketPhase::Lost => false,
+    }
+}
+
 /// Whether a pod is the one guardian that holds this ticket's place, or is to.
 pub fn is_the_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
     is_guardian_of(pod, ticket) && pod.name() == ticket.guardian_name()
@@ -435,7 +454,7 @@ fn held_status(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> TicketStatus 
         expiration_time,
         ..before
     };
-    say(&mut status, ticket, true, "Held", message, now);
+    say(&mut status, ticket, true, HELD, message, now);
     status
 }
 

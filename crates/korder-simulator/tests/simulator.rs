@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kooper_sim::fault::{Effect, FaultPlan, Requests, When};
 use kooper_sim::{Denial, Sim, Verb, run};
+use korder_api::Ticket;
 use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_simulator::cases::Scenario;
-use korder_simulator::objects::{asking, claimant, node, order};
+use korder_simulator::objects::{asking, claimant, node, order, priority_class};
 use korder_simulator::world::World;
 use korder_simulator::{crash_points, disturbed, drains, histories, nodes, oracle, schedulers};
 use kube::Api;
@@ -311,4 +313,63 @@ fn an_order_whose_tickets_are_refused_says_so_and_is_filled_when_they_are_let_in
     let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled");
     assert!(stalled.is_some_and(|stalled| stalled["reason"] == "ResourceQuotaExceeded"), "{told}");
     assert_eq!((&filled["issued"], &filled["ready"]), (&json!(3), &json!(3)));
+}
+
+/// As `kubectl delete --cascade=orphan` leaves it: the collector has taken the ticket off its guardian. The node has room for
+/// no other one.
+#[test]
+fn a_guardian_that_is_left_behind_without_its_ticket_goes() {
+    for restarted in [false, true] {
+        let (violations, summary) = run(1, |sim| async move {
+            assert!(sim.create(node("n", 1)).is_ok());
+            let mut world = World::new(sim.clone(), FaultPlan::none());
+            assert!(sim.create(order("o", 1, "Always", "1h")).is_ok());
+            let ready = |sim: &Sim, ticket: &str| {
+                let ticket = sim.object("tickets.core.korder.dev", "default", ticket);
+                ticket.is_some_and(|ticket| ticket.value()["status"]["phase"] == "Ready")
+            };
+            world.until("the ticket is ready", |sim| ready(sim, "o-1")).await;
+            if restarted {
+                world.restart(FaultPlan::none(), Duration::from_secs(10));
+            }
+            let pods: Api<Pod> = Api::default_namespaced(sim.client("collector"));
+            let tickets: Api<Ticket> = Api::default_namespaced(sim.client("somebody"));
+            let alone = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
+            assert!(world.during(pods.patch("o-1-guardian", &PatchParams::default(), &alone)).await.is_ok());
+            assert!(world.during(tickets.delete("o-1", &DeleteParams::default())).await.is_ok());
+            world.until("its successor is ready", |sim| ready(sim, "o-2")).await;
+            world.run(Duration::from_mins(1)).await;
+            (oracle::judge(&sim), oracle::summary(&sim))
+        });
+        assert_eq!(violations, Vec::<String>::new());
+        assert_eq!(summary, [("order o: Ready".to_owned(), 1)].into());
+    }
+}
+
+#[test]
+fn a_move_that_waits_for_a_priority_class_goes_on_when_it_is_there() {
+    run(1, |sim| async move {
+        assert!(sim.create(node("n1", 4)).is_ok() && sim.create(priority_class("high", 100)).is_ok());
+        let mut world = World::new(sim.clone(), FaultPlan::none());
+        let mut shelf = order("o", 1, "Never", "1h");
+        shelf["spec"]["template"]["spec"]["priorityClassName"] = json!("high");
+        assert!(sim.create(shelf).is_ok());
+        let ticket = |sim: &Sim| {
+            let ticket = sim.object("tickets.core.korder.dev", "default", "o-1");
+            ticket.map(|ticket| ticket.value()["status"].clone()).unwrap_or_default()
+        };
+        world.until("the ticket is ready", |sim| ticket(sim)["nodeName"] == "n1").await;
+        assert!(sim.create(node("n2", 4)).is_ok());
+        let classes: Api<PriorityClass> = Api::all(sim.client("somebody"));
+        assert!(world.during(classes.delete("high", &DeleteParams::default())).await.is_ok());
+        world.run(Duration::from_secs(1)).await;
+        let nodes: Api<Node> = Api::all(sim.client("somebody"));
+        let cordon = Patch::Merge(json!({"spec": {"unschedulable": true}}));
+        assert!(world.during(nodes.patch("n1", &PatchParams::default(), &cordon)).await.is_ok());
+        let refused = |sim: &Sim| ticket(sim)["conditions"].to_string().contains("GuardianRefused");
+        world.until("the move is refused", refused).await;
+        world.run(Duration::from_mins(1)).await;
+        assert!(sim.create(priority_class("high", 100)).is_ok());
+        world.until("the ticket is moved", |sim| ticket(sim)["nodeName"] == "n2").await;
+    });
 }

@@ -11,6 +11,7 @@ use korder_core::ticket::{self, Step};
 use korder_core::{guardian, pod::Pod};
 use kube::ResourceExt as _;
 use kube::api::{Api, ObjectMeta, PostParams};
+use tracing::warn;
 
 use super::Tickets;
 use super::observe::Seen;
@@ -53,6 +54,24 @@ pub(super) async fn step(tickets: &Tickets, cx: &Context, seen: &Seen, step: Ste
         }
     }
     Ok(None)
+}
+
+/// Removes the guardians under the names of a ticket's that are no ticket's, whether that ticket is there or not. Only the
+/// very version that names no owner: a pod that is somebody's by now stays.
+pub(super) async fn remove_orphans(tickets: &Tickets, key: &Key) -> Result<(), Failure> {
+    for name in [names::guardian_name(&key.name), names::other_guardian_name(&key.name)] {
+        let pod = tickets.caches.pods.get(&Key { namespace: key.namespace.clone(), name });
+        let of_ticket = |pod: &Pod| pod.label(names::LABEL_TICKET) == Some(&key.name);
+        let Some(orphan) = pod.filter(|pod| ticket::is_orphan(pod) && of_ticket(pod)) else { continue };
+        match write::delete(&tickets.client, &tickets.caches.pods, orphan.as_ref(), true).await {
+            // The ticket, if there is one, says that the pod is in its way.
+            Err(error) if write::is_refused_for_good(&error) => {
+                warn!(pod = %orphan.name(), error = %error, "a guardian that is nobody's can't be removed");
+            }
+            removed => removed.map_err(write::failure)?,
+        }
+    }
+    Ok(())
 }
 
 /// Whether a ticket, read live, is the version that we look at. It may have been moved or given away since, with the reply

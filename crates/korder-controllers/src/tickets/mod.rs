@@ -6,7 +6,7 @@ mod observe;
 use std::time::Duration;
 
 use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconciler};
-use korder_api::{Order, Ticket, TicketPhase};
+use korder_api::{Order, Ticket, TicketPhase, names};
 use korder_core::node::Node;
 use korder_core::order::has_counted;
 use korder_core::pod::Pod;
@@ -40,7 +40,12 @@ pub fn controller(
             Some(new) if change.old.as_ref().is_some_and(|old| old.spec == new.spec) => vec![],
             _ => keys(&change.latest().map(|node| on_node(BY_NODE, node.name())).unwrap_or_default()),
         })
-        .watches(&caches.classes, move |_| keys(&waiting(BY_PHASE, TicketPhase::Pending.as_str())))
+        .watches(&caches.classes, move |_| {
+            let phases = [TicketPhase::Pending, TicketPhase::Ready];
+            let mut tickets: Vec<_> = phases.iter().flat_map(|phase| waiting(BY_PHASE, phase.as_str())).collect();
+            tickets.retain(|ticket| ticket::may_wait_for_class(ticket));
+            keys(&tickets)
+        })
         .watches(&caches.orders, move |change: &Change<Order>| {
             let meta = change.latest().map(|order| &order.metadata);
             let namespace = meta.and_then(|meta| meta.namespace.as_deref()).unwrap_or_default();
@@ -69,6 +74,11 @@ fn tickets_of_pod(change: &Change<Pod>) -> Vec<Key> {
         let (namespace, ticket) = ticket::named_on(pod)?;
         Some(Key::namespaced(namespace, ticket))
     }));
+    // One that is left behind has no owner any more, only a label.
+    tickets.extend(change.sides().filter_map(|pod| {
+        let ticket = pod.label(names::LABEL_TICKET).filter(|_| ticket::is_orphan(pod))?;
+        Some(Key::namespaced(pod.namespace(), ticket))
+    }));
     tickets.dedup();
     tickets
 }
@@ -82,6 +92,7 @@ struct Tickets {
 
 impl Reconciler<Key> for Tickets {
     async fn reconcile(&self, cx: Context, key: Key) -> Result<Outcome, Failure> {
+        act::remove_orphans(self, &key).await?;
         for _ in 0..MAX_STEPS {
             let Some(seen) = observe::observe(&self.caches, &key) else { return Ok(Outcome::Done) };
             let plan = ticket::plan(&seen.observed(), cx.now());

@@ -13,8 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use korder_api::{Ticket, TicketPhase, TicketStatus};
 
 use super::{
-    NODE_POLL, Observed, Place, Plan, QUIET_START, Step, held_status, in_the_way, is_guardian_of, making, reason, say,
-    without_successor,
+    HELD, NODE_POLL, Observed, Place, Plan, QUIET_START, Step, held_status, in_the_way, is_guardian_of, making, reason,
+    say, without_successor,
 };
 use crate::fit::{Misfit, nodes};
 use crate::handover::node_of;
@@ -40,7 +40,7 @@ pub(super) fn plan(seen: &Observed<'_>, guardian: Place<'_>, now: Timestamp) -> 
         Leaves::Now(why) => why,
         stays => {
             let settled = || match reason(ticket) {
-                Some("Held") => Plan::default(),
+                Some(HELD) => Plan::default(),
                 _ => Plan::status(ticket, held_status(ticket, guardian.pod, now)),
             };
             let mut plan = without_successor(seen).unwrap_or_else(settled);
