@@ -4,7 +4,7 @@ use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kooper::{Cache, Key, Operator, Recorder, Resources};
 use korder_api::{Order, Ticket, TicketPhase, names};
 use korder_core::ask::Group;
-use korder_core::handover;
+use korder_core::handover::waits;
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::pod::{Pod, PodStatus};
@@ -211,9 +211,4 @@ fn slim(mut pod: Pod) -> Pod {
         pod.status = PodStatus { phase, nominated_node_name, ..PodStatus::default() };
     }
     pod
-}
-
-/// Whether a claimant can be given a ticket.
-pub(crate) fn waits(pod: &Pod) -> bool {
-    pod.is_gated() || handover::may_try_again(pod)
 }

@@ -302,12 +302,17 @@ pub fn may_try_again(pod: &Pod) -> bool {
     was_told(pod, REASON_PLACE_LOST) && !pod.is_gated() && pod.spec.node_name.is_none() && !pod.is_ending()
 }
 
+/// Whether a claimant can be given a ticket: it is behind its gate, or gets its second one.
+pub fn waits(pod: &Pod) -> bool {
+    pod.is_gated() || may_try_again(pod)
+}
+
 /// The reason of the condition of a pod that is nominated: the second time shows, so that there is no third.
 pub fn nomination_reason(pod: &Pod) -> &'static str {
     if pod.is_gated() { "Claimed" } else { CLAIMED_AGAIN }
 }
 
-fn is_second_try(pod: &Pod) -> bool {
+pub(crate) fn is_second_try(pod: &Pod) -> bool {
     !pod.is_gated() && was_told(pod, CLAIMED_AGAIN)
 }
 

@@ -371,6 +371,13 @@ pub fn named_on(pod: &Pod) -> Option<(&str, &str)> {
     Some(named.split_once('/').unwrap_or((pod.namespace(), named)))
 }
 
+/// Whether a pod of a group counts as one that has its ticket: it has one of these, all given to it, in phase `Claimed`, or
+/// was let go for one, and can't wait for another with its group.
+pub fn has_seat<'a>(pod: &Pod, given: impl IntoIterator<Item = &'a Ticket>) -> bool {
+    let claimed = |ticket: &Ticket| ticket.phase() == TicketPhase::Claimed;
+    !pod.is_ending() && (named_on(pod).is_some() || given.into_iter().any(claimed))
+}
+
 /// The reason of the ticket's `Ready` condition.
 pub fn reason(ticket: &Ticket) -> Option<&str> {
     let conditions = &ticket.status.as_ref()?.conditions;

@@ -105,7 +105,7 @@ impl<'a> Scene<'a> {
         let wanted = ask.as_ref().ok().map(|ask| ask.wanted).filter(|_| pod.is_claimant());
         let Wait { reason, message } = self.state(pod, now);
         let mut tickets = vec![];
-        if let (true, Some(wanted)) = (pod.is_gated() && !pod.is_guardian(), wanted) {
+        if let (true, Some(wanted)) = (handover::waits(pod) && !pod.is_guardian(), wanted) {
             tickets = self
                 .tickets
                 .iter()
@@ -162,7 +162,8 @@ impl<'a> Scene<'a> {
             return say("AsksForNone", "it asks for no ticket".to_owned());
         }
         let claim = self.claims_of(pod).next();
-        if !pod.is_gated() {
+        let second = handover::is_second_try(pod) && pod.spec.node_name.is_none() && claim.is_some();
+        if !handover::waits(pod) && !second {
             return match (ticket::named_on(pod), &pod.spec.node_name) {
                 (Some((_, name)), Some(node)) => {
                     say("Bound", format!("it has the place of ticket `{name}` on node `{node}`"))
@@ -263,7 +264,7 @@ impl<'a> Scene<'a> {
         });
         let all = Shelf::new(self.orders, self.namespaces(), candidates);
         let waits = |pod: &&Pod| {
-            pod.is_claimant() && pod.is_gated() && !pod.is_ending() && self.claims_of(pod).next().is_none()
+            pod.is_claimant() && handover::waits(pod) && !pod.is_ending() && self.claims_of(pod).next().is_none()
         };
         assign(all, self.pods().filter(waits).collect(), &mut World::new(self.seen), |group| self.seated(group), now)
     }
@@ -274,11 +275,8 @@ impl<'a> Scene<'a> {
     }
 
     fn seated(&self, group: Group<'_>) -> usize {
-        let of_group = |pod: &&Pod| !pod.is_ending() && Group::of(pod).is_some_and(|of| of.key() == group.key());
-        let has_seat = |pod: &&Pod| {
-            if pod.is_gated() { self.claims_of(pod).next().is_some() } else { ticket::named_on(pod).is_some() }
-        };
-        self.pods().filter(of_group).filter(has_seat).count()
+        let of_group = |pod: &&Pod| Group::of(pod).is_some_and(|of| of.key() == group.key());
+        self.pods().filter(of_group).filter(|pod| ticket::has_seat(pod, self.claims_of(pod))).count()
     }
 }
 

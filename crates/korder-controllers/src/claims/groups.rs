@@ -13,7 +13,7 @@ use crate::tickets::claimant;
 /// How many pods of a group have tickets, or have had and can't wait for another.
 pub(super) fn seated(caches: &Caches, group: Group<'_>) -> usize {
     let pods = caches.pods.by_index(BY_GROUP, &group.key());
-    pods.iter().filter(|pod| !pod.is_ending() && has_seat(caches, pod)).count()
+    pods.iter().filter(|pod| has_seat(caches, pod)).count()
 }
 
 /// Whether all pods of a pod's group have tickets; true of one that is in no group.
@@ -32,6 +32,6 @@ pub(super) fn claims_with(caches: &Caches, ticket: &Ticket) -> Vec<Arc<Ticket>> 
 }
 
 fn has_seat(caches: &Caches, pod: &Pod) -> bool {
-    let claims = || caches.tickets.by_index(BY_CLAIMANT, pod.uid());
-    ticket::named_on(pod).is_some() || claims().iter().any(|ticket| ticket.phase() == TicketPhase::Claimed)
+    let given = caches.tickets.by_index(BY_CLAIMANT, pod.uid());
+    ticket::has_seat(pod, given.iter().map(AsRef::as_ref))
 }

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconciler};
 use korder_api::{Order, Ticket, TicketPhase};
 use korder_core::fit::Refusals;
+use korder_core::handover::waits;
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::order::is_complete;
@@ -24,7 +25,7 @@ use korder_core::pod::Pod;
 use korder_core::scheduler::{Lease, Scheduler};
 use kube::Client;
 
-use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches, waits};
+use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches};
 use crate::metrics::Metrics;
 use doubt::Doubts;
 use surroundings::{Hoped, moves};

@@ -87,3 +87,29 @@ fn a_ready_ticket_names_who_waits_for_it() {
     let pending = asked(&pods, |scene| scene.of_ticket(&scene.tickets[1], at(100)));
     assert_eq!((pending.phase.as_str(), pending.pods.len()), ("Pending", 0));
 }
+
+/// It was let go for a place that went, and may have one more.
+fn placeless(number: i64) -> Pod {
+    let mut pod = ungated(claimant(number));
+    pod.status.conditions.push(crate::pod::PodCondition {
+        type_: names::CONDITION_TICKET_BOUND.to_owned(),
+        status: "False".to_owned(),
+        reason: crate::matching::REASON_PLACE_LOST.to_owned(),
+        ..crate::pod::PodCondition::default()
+    });
+    pod
+}
+
+#[test]
+fn a_pod_that_has_lost_its_place_stands_in_line_for_another() {
+    let answer = of_pod(&[placeless(1)], "p-1");
+    assert_eq!((answer.reason.as_str(), answer.tickets.len()), ("Claiming", 2), "{answer:?}");
+}
+
+#[test]
+fn a_second_ticket_is_a_seat_too() {
+    let pod = placeless(1);
+    let claimed = ticket(1, TicketPhase::Claimed);
+    assert!(crate::ticket::has_seat(&pod, [&claimed]) && !crate::ticket::has_seat(&pod, []));
+    assert!(!crate::ticket::has_seat(&crate::fixtures::ending(pod), [&claimed]));
+}
