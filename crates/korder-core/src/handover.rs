@@ -363,5 +363,12 @@ pub fn claim_message(pod: &Pod, ticket: &Ticket) -> String {
     format!("ticket `{name}` on node `{}`", node_of(ticket).unwrap_or_default())
 }
 
+/// The ticket, as namespace and name, that the pod's condition says it has: what [`claim_message`] wrote there.
+pub fn promised_ticket(pod: &Pod) -> Option<(&str, &str)> {
+    let condition = pod.condition(names::CONDITION_TICKET_BOUND).filter(|told| told.status == "True")?;
+    let name = condition.message.strip_prefix("ticket `")?.split('`').next()?;
+    Some(name.split_once('/').unwrap_or((pod.namespace(), name)))
+}
+
 #[cfg(test)]
 mod tests;

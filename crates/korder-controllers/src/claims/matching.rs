@@ -8,6 +8,7 @@ use kooper::{Context, Failure, Key, Outcome};
 use korder_api::{Order, Ticket, TicketPhase, names};
 use korder_core::ask::Ask;
 use korder_core::fit::{Surroundings, World};
+use korder_core::handover;
 use korder_core::matching::{Candidate, Shelf, Verdict, Wait, assign, rests_until};
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
@@ -117,6 +118,9 @@ pub(super) fn has_claim(caches: &Caches, pod: &Pod) -> bool {
 }
 
 async fn act(claims: &Claims, cx: &Context, pod: &Pod, verdict: &Verdict<'_>) -> Result<(), kube::Error> {
+    if pod.is_gated() && has_ticket(claims, pod).await? {
+        return Ok(());
+    }
     match verdict {
         Verdict::Claim(ticket) => claim(claims, cx, pod, ticket).await,
         // One that was let go keeps being told that it has lost its place.
@@ -130,6 +134,16 @@ async fn act(claims: &Claims, cx: &Context, pod: &Pod, verdict: &Verdict<'_>) ->
         Verdict::GoOn(wait) => tell(claims, cx, pod, wait).await,
         Verdict::Fail(wait) => fail(claims, cx, pod, wait).await,
     }
+}
+
+/// Whether a pod that believes that it has a ticket has it, read live: what is known of tickets may be older than what is
+/// known of pods, and another leader be at work. Then the cache knows of it.
+async fn has_ticket(claims: &Claims, pod: &Pod) -> Result<bool, kube::Error> {
+    let Some((namespace, name)) = handover::promised_ticket(pod) else { return Ok(false) };
+    let Some(ticket) = write::api::<Ticket>(&claims.client, namespace).get_opt(name).await? else { return Ok(false) };
+    let has = ticket.phase() == TicketPhase::Claimed && ticket.claim().is_some_and(|claim| claim.uid == pod.uid());
+    claims.caches.tickets.wrote(ticket);
+    Ok(has)
 }
 
 /// Writes the pod into the ticket, if the ticket is still the version that was looked at: the one write that decides.

@@ -436,3 +436,17 @@ fn a_gated_pod_gets_no_place_on_a_node_that_takes_it_no_more() {
         assert_eq!(actions(&[with(Case::claimed(1).ungated())], at(SOON)), []);
     }
 }
+
+#[test]
+fn a_pod_names_the_ticket_that_it_believes_to_have() {
+    let case = Case::claimed(1);
+    assert_eq!(promised_ticket(case.claimant.as_ref().unwrap()), None);
+    let name = case.ticket.metadata.name.clone().unwrap();
+    let nominated = case.nominated();
+    let pod = nominated.claimant.as_ref().unwrap();
+    assert_eq!(promised_ticket(pod), Some((pod.namespace(), name.as_str())));
+    let mut far = nominated.ticket.clone();
+    far.metadata.namespace = Some("far".into());
+    let promised = crate::fixtures::nominated(claimant(1), &far);
+    assert_eq!(promised_ticket(&promised), Some(("far", name.as_str())));
+}

@@ -20,6 +20,7 @@ pub(super) fn thefts_and_losses(history: &[Record]) -> Vec<String> {
     let unprotected = began_while_free(history);
     let mut excuses = Excuses::default();
     let mut nodes: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    let mut promised: BTreeMap<(String, String), Option<String>> = BTreeMap::new();
     let mut wrong = vec![];
     for Record { write, change } in history {
         excuses.observe(write, change);
@@ -37,11 +38,11 @@ pub(super) fn thefts_and_losses(history: &[Record]) -> Vec<String> {
         if excuses.nodes.is_empty() && may_try_again(after) && before.is_some_and(|before| !may_try_again(before)) {
             wrong.push(format!("write {}: pod `{}` has lost its place", write.revision, write.name));
         }
-        let (Some(node), Some(ticket)) = (&after.spec.node_name, after.annotation(names::ANNOTATION_BOUND_TICKET))
-        else {
-            continue;
-        };
-        let promised = nodes.get(ticket).and_then(Option::as_ref);
+        let Some(ticket) = after.annotation(names::ANNOTATION_BOUND_TICKET) else { continue };
+        // When it was let go; the ticket may be deleted then, and another one be made under its name.
+        let let_go = (after.uid().to_owned(), ticket.to_owned());
+        let promised = promised.entry(let_go).or_insert_with(|| nodes.get(ticket).cloned().flatten()).as_ref();
+        let Some(node) = &after.spec.node_name else { continue };
         let is_shut = || promised.is_some_and(|promised| excuses.nodes.contains(promised));
         let was_bound = before.is_some_and(|before| before.spec.node_name.is_some());
         if !was_bound && promised != Some(node) && !is_shut() {
