@@ -262,7 +262,25 @@ impl Case {
         };
         let made = Api::all(self.client()).create(&PostParams::default(), &PriorityClass { metadata, ..class }).await;
         made.with_context(|| format!("cannot make the priority class `{name}`"))?;
+        self.is_admitted(&name).await?;
         Ok(name)
+    }
+
+    /// Waits until pods of a new priority class are let in: the API server learns of classes by a watch of its own.
+    async fn is_admitted(&self, class: &str) -> Result<()> {
+        let mut pod = self.pod("class-is-known", Size::SMALL);
+        pod.spec.get_or_insert_default().priority_class_name = Some(class.to_owned());
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        let known = async {
+            while let Err(error) = self.api::<Pod>().create(&dry_run, &pod).await {
+                let unknown = matches!(&error, kube::Error::Api(told) if told.message.contains("no PriorityClass"));
+                ensure!(unknown, "cannot try the priority class `{class}`: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Ok(())
+        };
+        let late = || format!("pods of the priority class `{class}` are refused for a minute");
+        tokio::time::timeout(Duration::from_mins(1), known).await.with_context(late)?
     }
 
     fn nodes(&self) -> std::sync::MutexGuard<'_, Vec<String>> {

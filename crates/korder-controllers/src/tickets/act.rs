@@ -21,6 +21,10 @@ use crate::write::{self, Created};
 /// A refusal by quota, policy or limits may end by itself, and nothing tells us when.
 const REFUSED_RETRY: Duration = Duration::from_secs(30);
 
+/// The same where the API server does not know the guardian's class: it learns of classes by a watch of its own, and we have
+/// just made this one or seen it.
+const UNKNOWN_CLASS_RETRY: Duration = Duration::from_secs(1);
+
 /// Makes one step. `None`: look again for the next one at once.
 pub(super) async fn step(tickets: &Tickets, cx: &Context, seen: &Seen, step: Step) -> Result<Option<Outcome>, Failure> {
     let Tickets { client, caches, .. } = tickets;
@@ -109,7 +113,8 @@ async fn create_guardian(
     if seen.ticket.status.as_ref() != Some(&refused) {
         write_status(tickets, cx, &seen.ticket, refused).await?;
     }
-    Ok(Some(Outcome::After(REFUSED_RETRY)))
+    let is_unknown = why.contains(&format!("no PriorityClass with name {class} was found"));
+    Ok(Some(Outcome::After(if is_unknown { UNKNOWN_CLASS_RETRY } else { REFUSED_RETRY })))
 }
 
 async fn write_status(tickets: &Tickets, cx: &Context, ticket: &Ticket, status: TicketStatus) -> Result<(), Failure> {
