@@ -367,7 +367,7 @@ pub fn claim_message(pod: &Pod, ticket: &Ticket) -> String {
 pub fn promised_ticket(pod: &Pod) -> Option<(&str, &str)> {
     let condition = pod.condition(names::CONDITION_TICKET_BOUND).filter(|told| told.status == "True")?;
     let name = condition.message.strip_prefix("ticket `")?.split('`').next()?;
-    Some(name.split_once('/').unwrap_or((pod.namespace(), name)))
+    Some(ticket::named_by(pod, name))
 }
 
 #[cfg(test)]

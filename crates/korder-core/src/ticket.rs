@@ -5,16 +5,21 @@
 //! one elsewhere first.
 
 mod moving;
+mod owners;
+mod status;
 
 pub use moving::{moved, unmoved};
+pub(crate) use owners::named_by;
+pub use owners::{has_seat, is_guardian_of, is_orphan, is_the_guardian_of, name_for, named_on};
+pub use status::{REASON_NOT_REMOVED, claimed, given_back, in_use, lost, not_removed, reason, refused};
+use status::{expired, held_status, pending, say};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use korder_api::ticket::{ClaimRef, CleanupPolicy, Lifecycle};
+use korder_api::ticket::{CleanupPolicy, Lifecycle};
 use korder_api::{Ticket, TicketPhase, TicketStatus, names};
 
-use crate::conditions::{self, Progress, Say};
-use crate::limits::Refusal;
+use crate::conditions;
 use crate::node::Node;
 use crate::pod::Pod;
 
@@ -326,22 +331,6 @@ pub fn is_twin(value: i32, preemption: Option<&str>, priority: i32) -> bool {
     value == priority && preemption == Some(TWIN_PREEMPTION)
 }
 
-/// Whether a pod is the guardian that was made for this very ticket.
-pub fn is_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
-    let owners = pod.metadata.owner_references.iter().flatten();
-    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
-    // An owner reference can be written by anybody, the label of a guardian by nobody else.
-    pod.is_guardian()
-        && controllers.any(|owner| owner.kind == "Ticket" && Some(&owner.uid) == ticket.metadata.uid.as_ref())
-}
-
-/// Whether a pod holds a place for nobody: a guardian of which the garbage collector has taken its ticket off, as when the
-/// ticket was removed without what belongs to it. (One that still names a ticket that is gone is removed by the collector.)
-pub fn is_orphan(pod: &Pod) -> bool {
-    let mut owners = pod.metadata.owner_references.iter().flatten();
-    pod.is_guardian() && pod.metadata.deletion_timestamp.is_none() && !owners.any(|owner| owner.kind == "Ticket")
-}
-
 /// Whether a ticket may wait for a priority class: to get a guardian, or one elsewhere.
 pub fn may_wait_for_class(ticket: &Ticket) -> bool {
     match ticket.phase() {
@@ -351,130 +340,6 @@ pub fn may_wait_for_class(ticket: &Ticket) -> bool {
     }
 }
 
-/// Whether a pod is the one guardian that holds this ticket's place, or is to.
-pub fn is_the_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
-    is_guardian_of(pod, ticket) && pod.name() == ticket.guardian_name()
-}
-
-/// How a ticket is named on a pod: by its name, and its namespace where that is another one.
-pub fn name_for(pod: &Pod, ticket: &Ticket) -> String {
-    let name = ticket.metadata.name.as_deref().unwrap_or_default();
-    match ticket.metadata.namespace.as_deref().filter(|namespace| *namespace != pod.namespace()) {
-        Some(namespace) => format!("{namespace}/{name}"),
-        None => name.to_owned(),
-    }
-}
-
-/// Namespace and name of the ticket whose place the pod was let go for.
-pub fn named_on(pod: &Pod) -> Option<(&str, &str)> {
-    let named = pod.annotation(names::ANNOTATION_BOUND_TICKET)?;
-    Some(named.split_once('/').unwrap_or((pod.namespace(), named)))
-}
-
-/// Whether a pod of a group counts as one that has its ticket: it has one of these, all given to it, in phase `Claimed`, or
-/// was let go for one, and can't wait for another with its group.
-pub fn has_seat<'a>(pod: &Pod, given: impl IntoIterator<Item = &'a Ticket>) -> bool {
-    let claimed = |ticket: &Ticket| ticket.phase() == TicketPhase::Claimed;
-    !pod.is_ending() && (named_on(pod).is_some() || given.into_iter().any(claimed))
-}
-
-/// The reason of the ticket's `Ready` condition.
-pub fn reason(ticket: &Ticket) -> Option<&str> {
-    let conditions = &ticket.status.as_ref()?.conditions;
-    Some(conditions.iter().find(|condition| condition.type_ == conditions::READY)?.reason.as_str())
-}
-
-/// The status after the guardian was refused by the API server, or can't be made.
-pub fn refused(ticket: &Ticket, message: &str, now: Timestamp) -> TicketStatus {
-    let mut status = unheld(ticket);
-    let refusal = Refusal::of(message);
-    let advice = refusal.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-    let ready = Say {
-        type_: conditions::READY,
-        holds: false,
-        reason: refusal.reason(),
-        message: format!("the guardian can't be made: {message}{advice}"),
-    };
-    conditions::summarize(&mut status.conditions, ready, Progress::Stalled, ticket.metadata.generation, now);
-    status
-}
-
-/// The status of a ticket given to a pod.
-pub fn claimed(ticket: &Ticket, pod: &Pod, now: Timestamp) -> TicketStatus {
-    let mut status = TicketStatus {
-        phase: Some(TicketPhase::Claimed),
-        claim_ref: Some(ClaimRef::new(pod.namespace(), pod.name(), pod.uid(), now)),
-        ..ticket.status.clone().unwrap_or_default()
-    };
-    say(&mut status, ticket, true, "HandingOver", format!("given to pod `{}`", pod.name()), now);
-    status
-}
-
-/// The status of a ticket whose pod is bound to its node.
-pub fn in_use(ticket: &Ticket, now: Timestamp) -> TicketStatus {
-    let mut status = TicketStatus { phase: Some(TicketPhase::Used), ..ticket.status.clone().unwrap_or_default() };
-    // From here on it lasts as long as its pod.
-    status.expiration_time = None;
-    let holder = status.claim_ref.as_ref().map(|claim| claim.name.clone()).unwrap_or_default();
-    say(&mut status, ticket, true, "InUse", format!("pod `{holder}` has the place"), now);
-    status
-}
-
-/// The status of a ticket that its pod does not take: ready while the guardian still holds the place, else pending.
-pub fn given_back(ticket: &Ticket, guardian: Option<&Pod>, why: &str, now: Timestamp) -> TicketStatus {
-    match guardian.filter(|guardian| guardian.is_running() && is_the_guardian_of(guardian, ticket)) {
-        Some(guardian) => held_status(ticket, guardian, now),
-        None => pending(ticket, "GivenBack", why, now),
-    }
-}
-
-/// The status of a ticket whose place can't be freed or held any more.
-pub fn lost(ticket: &Ticket, why: &str, now: Timestamp) -> TicketStatus {
-    let mut status = TicketStatus { phase: Some(TicketPhase::Lost), finish_time: Some(Time(now)), ..unheld(ticket) };
-    say(&mut status, ticket, false, "Lost", why.to_owned(), now);
-    status
-}
-
-/// The reason of a claimed ticket whose guardian the API server does not let go.
-pub const REASON_NOT_REMOVED: &str = "GuardianNotRemoved";
-
-/// The status of a claimed ticket whose guardian the API server does not let go.
-pub fn not_removed(ticket: &Ticket, why: &str, now: Timestamp) -> TicketStatus {
-    let mut status = ticket.status.clone().unwrap_or_default();
-    say(&mut status, ticket, true, REASON_NOT_REMOVED, format!("the guardian can't be removed: {why}"), now);
-    status
-}
-
-fn held_status(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> TicketStatus {
-    let before = ticket.status.clone().unwrap_or_default();
-    let ready_time = before.ready_time.clone().unwrap_or(Time(now));
-    let lasts = ticket.spec.duration.as_ref().map(korder_api::Duration::get);
-    let expiration_time = before.expiration_time.clone().or_else(|| Some(Time(ready_time.0.checked_add(lasts?).ok()?)));
-    let node_name = guardian.spec.node_name.clone();
-    let message = format!("node `{}` holds the place", node_name.as_deref().unwrap_or_default());
-    let mut status = TicketStatus {
-        phase: Some(TicketPhase::Ready),
-        claim_ref: None,
-        node_name,
-        guardian_name: Some(guardian.name().to_owned()),
-        ready_time: Some(ready_time),
-        expiration_time,
-        ..before
-    };
-    say(&mut status, ticket, true, HELD, message, now);
-    status
-}
-
-fn expired(ticket: &Ticket, now: Timestamp) -> TicketStatus {
-    let mut status = TicketStatus {
-        phase: Some(TicketPhase::Expired),
-        finish_time: Some(Time(now)),
-        ..ticket.status.clone().unwrap_or_default()
-    };
-    say(&mut status, ticket, false, "Expired", "no pod came before its time was over".to_owned(), now);
-    status
-}
-
 fn guardian_gone(seen: &Observed<'_>, now: Timestamp) -> TicketStatus {
     let ticket = seen.ticket;
     let status = pending(ticket, "GuardianGone", "the guardian is gone; another one is made", now);
@@ -482,30 +347,6 @@ fn guardian_gone(seen: &Observed<'_>, now: Timestamp) -> TicketStatus {
         Some(successor) => TicketStatus { guardian_name: Some(successor.pod.name().to_owned()), ..status },
         None => status,
     }
-}
-
-fn pending(ticket: &Ticket, reason: &str, message: &str, now: Timestamp) -> TicketStatus {
-    let mut status = unheld(ticket);
-    let ready = Say { type_: conditions::READY, holds: false, reason, message: message.to_owned() };
-    conditions::summarize(&mut status.conditions, ready, Progress::Reconciling, ticket.metadata.generation, now);
-    status
-}
-
-fn unheld(ticket: &Ticket) -> TicketStatus {
-    TicketStatus {
-        phase: Some(TicketPhase::Pending),
-        observed_generation: ticket.metadata.generation,
-        claim_ref: None,
-        node_name: None,
-        ..ticket.status.clone().unwrap_or_default()
-    }
-}
-
-fn say(status: &mut TicketStatus, ticket: &Ticket, holds: bool, reason: &str, message: String, now: Timestamp) {
-    let generation = ticket.metadata.generation;
-    status.observed_generation = generation;
-    let ready = Say { type_: conditions::READY, holds, reason, message };
-    conditions::summarize(&mut status.conditions, ready, Progress::Settled, generation, now);
 }
 
 #[cfg(test)]

@@ -1,0 +1,52 @@
+//! Which pods are whose: guardians of their tickets, and how a pod names the ticket that it has.
+
+use korder_api::{Ticket, TicketPhase, names};
+
+use crate::pod::Pod;
+
+/// Whether a pod is the guardian that was made for this very ticket.
+pub fn is_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    // An owner reference can be written by anybody, the label of a guardian by nobody else.
+    pod.is_guardian()
+        && controllers.any(|owner| owner.kind == "Ticket" && Some(&owner.uid) == ticket.metadata.uid.as_ref())
+}
+
+/// Whether a pod holds a place for nobody: a guardian of which the garbage collector has taken its ticket off, as when the
+/// ticket was removed without what belongs to it. (One that still names a ticket that is gone is removed by the collector.)
+pub fn is_orphan(pod: &Pod) -> bool {
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    pod.is_guardian() && pod.metadata.deletion_timestamp.is_none() && !owners.any(|owner| owner.kind == "Ticket")
+}
+
+/// Whether a pod is the one guardian that holds this ticket's place, or is to.
+pub fn is_the_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
+    is_guardian_of(pod, ticket) && pod.name() == ticket.guardian_name()
+}
+
+/// How a ticket is named on a pod: by its name, and its namespace where that is another one.
+pub fn name_for(pod: &Pod, ticket: &Ticket) -> String {
+    let name = ticket.metadata.name.as_deref().unwrap_or_default();
+    match ticket.metadata.namespace.as_deref().filter(|namespace| *namespace != pod.namespace()) {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
+    }
+}
+
+/// Namespace and name of the ticket whose place the pod was let go for.
+pub fn named_on(pod: &Pod) -> Option<(&str, &str)> {
+    Some(named_by(pod, pod.annotation(names::ANNOTATION_BOUND_TICKET)?))
+}
+
+/// Namespace and name of the ticket that is named so on a pod, as [`name_for`] does.
+pub(crate) fn named_by<'p>(pod: &'p Pod, name: &'p str) -> (&'p str, &'p str) {
+    name.split_once('/').unwrap_or((pod.namespace(), name))
+}
+
+/// Whether a pod of a group counts as one that has its ticket: it has one of these, all given to it, in phase `Claimed`, or
+/// was let go for one, and can't wait for another with its group.
+pub fn has_seat<'a>(pod: &Pod, given: impl IntoIterator<Item = &'a Ticket>) -> bool {
+    let claimed = |ticket: &Ticket| ticket.phase() == TicketPhase::Claimed;
+    !pod.is_ending() && (named_on(pod).is_some() || given.into_iter().any(claimed))
+}
