@@ -10,6 +10,7 @@ use tracing::info;
 const WARNINGS: &[&str] = &[
     "GuardianGone",
     "GuardianRefused",
+    "GuardianTooSmall",
     "ResourceQuotaExceeded",
     "LimitRangeViolated",
     "Unschedulable",

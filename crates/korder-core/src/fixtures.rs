@@ -94,7 +94,12 @@ pub(crate) fn guardian(ticket: &Ticket) -> Pod {
             owner_references: Some(owner("Ticket", &name, &uid)),
             ..meta(&names::guardian_name(&name), &format!("{name}-guardian-uid"))
         },
-        spec: PodSpec { node_name: Some("n".into()), priority: Some(0), ..PodSpec::default() },
+        spec: PodSpec {
+            node_name: Some("n".into()),
+            priority: Some(0),
+            requests: Amounts::of_ticket(&ticket.spec.resources),
+            ..PodSpec::default()
+        },
         status: PodStatus { phase: "Running".into(), ..PodStatus::default() },
     }
 }

@@ -239,7 +239,7 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     let dropped = !is_nominated(pod, ticket) && was_told(pod, REASON_TICKET_LOST);
     let stuck = (age >= DEADLINE || dropped) && guardian.is_some_and(|guardian| is_stuck(ticket, guardian));
     if !is_nominated(pod, ticket) {
-        return match guardian.is_some_and(Pod::is_running) {
+        return match guardian.is_some_and(|guardian| ticket::holds(guardian, ticket)) {
             _ if stuck => Stage::Stuck,
             true if age < DEADLINE && group_is_seated => Stage::Claimed,
             true if age < DEADLINE => Stage::Gathering,

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopeSelector
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// Why the API server does not take a guardian, as it stands in conditions.
+/// Why there is no guardian of a ticket, as it stands in conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// A `ResourceQuota` of the namespace is used up.
@@ -15,11 +15,14 @@ pub enum Refusal {
     LimitRangeViolated,
     /// Anything else, such as a policy or a webhook.
     GuardianRefused,
+    /// It is let in with less than the ticket reserves, or was made smaller since.
+    GuardianTooSmall,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::ResourceQuotaExceeded, Self::LimitRangeViolated, Self::GuardianRefused];
+    pub const ALL: [Self; 4] =
+        [Self::ResourceQuotaExceeded, Self::LimitRangeViolated, Self::GuardianRefused, Self::GuardianTooSmall];
 
     /// What the API server's message tells of (`admission/plugin/resourcequota/controller.go` and
     /// `plugin/pkg/admission/limitranger/admission.go` in Kubernetes).
@@ -40,7 +43,13 @@ impl Refusal {
             Self::ResourceQuotaExceeded => "ResourceQuotaExceeded",
             Self::LimitRangeViolated => "LimitRangeViolated",
             Self::GuardianRefused => "GuardianRefused",
+            Self::GuardianTooSmall => "GuardianTooSmall",
         }
+    }
+
+    /// What is told of it, with what to do about it, where that can be said.
+    pub(crate) fn advise(self, message: &str) -> String {
+        self.advice().map_or_else(|| message.to_owned(), |advice| format!("{message}; {advice}"))
     }
 
     /// What to do about it, where that can be said.
@@ -49,6 +58,9 @@ impl Refusal {
             Self::ResourceQuotaExceeded => Some("`korder resource-quota` prints the quota without guardians"),
             Self::LimitRangeViolated => Some("ask for amounts that the namespace's LimitRange allows"),
             Self::GuardianRefused => None,
+            Self::GuardianTooSmall => {
+                Some("see which webhook makes it smaller, or who resizes it; it is replaced every 30 s")
+            }
         }
     }
 }

@@ -161,10 +161,17 @@ impl<'de> Deserialize<'de> for Amounts {
     }
 }
 
+impl Shortage {
+    /// In words, with what the two amounts are.
+    pub(crate) fn told(&self, wanted: &str, there: &str) -> String {
+        let unit = if self.resource == CPU { "m" } else { "" };
+        format!("{}: {}{unit} {wanted}, {}{unit} {there}", self.resource, self.wanted, self.there)
+    }
+}
+
 impl std::fmt::Display for Shortage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let unit = if self.resource == "cpu" { "m" } else { "" };
-        write!(f, "{}: {}{unit} wanted, {}{unit} reserved", self.resource, self.wanted, self.there)
+        f.write_str(&self.told("wanted", "reserved"))
     }
 }
 

@@ -4,15 +4,17 @@
 //! with its pod. The guardian is made, made again, and removed here; a ready ticket whose node is going gets a second
 //! one elsewhere first.
 
+mod held;
 mod moving;
 mod owners;
 mod status;
 
+pub(crate) use held::{holds, holds_all, too_small};
 pub use moving::{moved, unmoved};
 pub(crate) use owners::named_by;
 pub use owners::{has_seat, is_guardian_of, is_orphan, is_the_guardian_of, name_for, named_on};
 pub use status::{REASON_NOT_REMOVED, claimed, given_back, in_use, lost, not_removed, reason, refused};
-use status::{expired, held_status, pending, say};
+use status::{expired, held_status, pending, say, stalled};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -20,6 +22,7 @@ use korder_api::ticket::{CleanupPolicy, Lifecycle};
 use korder_api::{Ticket, TicketPhase, TicketStatus, names};
 
 use crate::conditions;
+use crate::limits::Refusal;
 use crate::node::Node;
 use crate::pod::Pod;
 
@@ -72,7 +75,7 @@ pub struct Place<'a> {
 impl Place<'_> {
     /// Whether the pod holds a place for this ticket.
     fn is_held_for(&self, ticket: &Ticket) -> bool {
-        is_guardian_of(self.pod, ticket) && self.pod.is_running() && self.node.is_some()
+        is_guardian_of(self.pod, ticket) && holds(self.pod, ticket) && self.node.is_some()
     }
 
     /// Whether the pod is bound to a node that does not exist.
@@ -85,9 +88,9 @@ impl Place<'_> {
         self.pod.created().is_some_and(|made| now < made + NODE_GRACE)
     }
 
-    /// Whether the pod was made for this ticket and is to stay.
+    /// Whether the pod was made for this ticket, is large enough for it, and is to stay.
     fn is_of_use(&self, ticket: &Ticket) -> bool {
-        is_guardian_of(self.pod, ticket) && !self.pod.is_ending()
+        is_guardian_of(self.pod, ticket) && !self.pod.is_ending() && too_small(self.pod, ticket).is_none()
     }
 }
 
@@ -225,7 +228,12 @@ fn held_up(ticket: &Ticket, place: Place<'_>, now: Timestamp) -> Plan {
     if guardian.has_ended() || stranded {
         return Plan::step(Step::DeleteGuardian(guardian.uid().to_owned()));
     }
-    waiting(ticket, guardian, now)
+    let Some(short) = too_small(guardian, ticket) else { return waiting(ticket, guardian, now) };
+    let due = held::replaced_from(guardian);
+    if due <= now {
+        return Plan::step(Step::DeleteGuardian(guardian.uid().to_owned()));
+    }
+    Plan { wake: Some(due), ..Plan::status(ticket, stalled(ticket, Refusal::GuardianTooSmall, &short, now)) }
 }
 
 /// The guardian is going, and another one can't be made before it is gone.
@@ -342,7 +350,11 @@ pub fn may_wait_for_class(ticket: &Ticket) -> bool {
 
 fn guardian_gone(seen: &Observed<'_>, now: Timestamp) -> TicketStatus {
     let ticket = seen.ticket;
-    let status = pending(ticket, "GuardianGone", "the guardian is gone; another one is made", now);
+    let running = seen.guardian.filter(|place| is_guardian_of(place.pod, ticket) && !place.pod.is_ending());
+    let status = match running.and_then(|place| too_small(place.pod, ticket)) {
+        Some(short) => stalled(ticket, Refusal::GuardianTooSmall, &short, now),
+        None => pending(ticket, "GuardianGone", "the guardian is gone; another one is made", now),
+    };
     match seen.successor.filter(|successor| successor.is_of_use(ticket)) {
         Some(successor) => TicketStatus { guardian_name: Some(successor.pod.name().to_owned()), ..status },
         None => status,

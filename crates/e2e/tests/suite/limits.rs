@@ -4,12 +4,13 @@ use anyhow::{Result, ensure};
 use e2e::objects::Size;
 use e2e::{Case, Log};
 use k8s_openapi::api::core::v1::Pod;
-use korder_api::{Order, OrderStatus};
+use korder_api::{Order, OrderStatus, Ticket, TicketPhase, names};
+use kube::ResourceExt as _;
 use std::sync::Arc;
 
 use crate::pods::node_of;
 use crate::suite::Suite;
-use crate::until::{order_is_ready, order_says, pod_is_bound, reason};
+use crate::until::{event_tells, order_is_ready, order_says, pod_is_bound, reason};
 
 const NODE: Size = Size { cpu: "8", memory: "16Gi" };
 const SIZE: Size = Size::SMALL;
@@ -17,6 +18,8 @@ const SIZE: Size = Size::SMALL;
 pub(crate) fn tests(suite: &mut Suite) {
     suite.add(a_quota_can_leave_guardians_out);
     suite.add(a_limit_range_that_refuses_a_guardian_is_told);
+    suite.add(a_limit_range_that_enlarges_a_guardian_is_told);
+    suite.add(a_guardian_that_is_made_smaller_is_replaced);
 }
 
 /// The order is stalled, and says so in these words.
@@ -63,5 +66,46 @@ async fn a_limit_range_that_refuses_a_guardian_is_told(case: &Case) -> Result<()
         .await?;
     case.create(&case.order("shelf", 1, SIZE)).await?;
     is_stalled(case, 0, "LimitRangeViolated", "minimum cpu usage per Container is 4").await?;
+    Ok(())
+}
+
+async fn a_limit_range_that_enlarges_a_guardian_is_told(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    let limits = "{limits: [{type: Container, defaultRequest: {memory: 2Gi}}]}";
+    case.kubectl()
+        .apply(&format!("apiVersion: v1\nkind: LimitRange\nmetadata: {{name: defaults}}\nspec: {limits}\n"))
+        .await?;
+    let mut order = case.order("shelf", 1, SIZE);
+    order.spec.template.get_or_insert_default().spec.resources.requests.remove("memory");
+    case.create(&order).await?;
+    order_is_ready(case, "shelf", 1).await?;
+    let why = case.korder(&["why", "ticket/shelf-1"]).await?;
+    let told = "requests more than its ticket reserves (memory: 2147483648 requested, 0 reserved)";
+    ensure!(why.contains(told) && why.contains("LimitRange"), "{why}");
+    Ok(())
+}
+
+async fn a_guardian_that_is_made_smaller_is_replaced(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    case.create(&case.order("shelf", 1, SIZE)).await?;
+    order_is_ready(case, "shelf", 1).await?;
+    let name = names::guardian_name("shelf-1");
+    let uid = |log: &Log<Pod>| log.get(&name).and_then(|pod| pod.uid());
+    let small = uid(&case.pods.log());
+    // As a kubelet says that it can resize; a simulated node is silent about it.
+    let able = r#"[{"op": "add", "path": "/status/containerStatuses/0/resources", "value": {"requests": {"cpu": "500m"}}}]"#;
+    case.kubectl().get(&["patch", "pod", &name, "--subresource=status", "--type=json", "--patch", able]).await?;
+    let resized = r#"{"spec": {"containers": [{"name": "guardian", "resources": {"requests": {"cpu": "1m"}}}]}}"#;
+    case.kubectl().get(&["patch", "pod", &name, "--subresource=resize", "--patch", resized]).await?;
+    event_tells(case, "Ticket", "shelf-1", "GuardianTooSmall").await?;
+    let replaced = |log: &Log<Pod>| uid(log).filter(|now| Some(now) != small.as_ref()).map(drop);
+    case.pods.until("it has another guardian", replaced).await?;
+    let held = |log: &Log<Ticket>| {
+        let ticket = log.get("shelf-1").filter(|ticket| ticket.phase() == TicketPhase::Ready)?;
+        (reason(&ticket.status.as_ref()?.conditions) == Some(("True", "Held"))).then_some(())
+    };
+    case.tickets.until("the ticket is held by it", held).await?;
+    case.create(&case.claimant("app", "shelf", SIZE)).await?;
+    pod_is_bound(case, "app").await?;
     Ok(())
 }

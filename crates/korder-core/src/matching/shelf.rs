@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::order;
 use crate::pod::Pod;
 use crate::resources::Amounts;
-use crate::ticket::is_the_guardian_of;
+use crate::ticket::{holds_all, is_the_guardian_of};
 
 /// A ticket that can be given away now.
 #[derive(Clone, Debug)]
@@ -24,22 +24,23 @@ pub struct Candidate<'a> {
     ticket: &'a Ticket,
     guardian: &'a Pod,
     node: &'a Node,
+    reserved: Amounts,
 }
 
 impl<'a> Candidate<'a> {
-    /// The ticket, if it is `Ready`, and the guardian that holds its place runs on this node and is to stay.
+    /// The ticket, if it is `Ready`, and the guardian that holds all that it reserves runs on this node and is to stay.
     pub fn new(ticket: &'a Ticket, guardian: &'a Pod, node: &'a Node) -> Option<Self> {
+        let reserved = Amounts::of_ticket(&ticket.spec.resources);
         let free = ticket.phase() == TicketPhase::Ready
             && ticket.metadata.deletion_timestamp.is_none()
-            && guardian.is_running()
+            && holds_all(guardian, &reserved)
             && is_the_guardian_of(guardian, ticket)
             && guardian.spec.node_name.as_deref() == Some(node.name());
-        free.then_some(Self { ticket, guardian, node })
+        free.then_some(Self { ticket, guardian, node, reserved })
     }
 
     fn key(&self) -> (&'a str, &'a str) {
-        let meta = &self.ticket.metadata;
-        (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+        key(self.ticket)
     }
 
     fn expiration(&self) -> Timestamp {
@@ -132,8 +133,8 @@ impl<'a> Shelf<'a> {
             }
         }
         let mut lots: BTreeMap<(Source<'a>, Amounts), Vec<Candidate<'a>>> = BTreeMap::new();
-        for candidate in candidates {
-            let reserved = Amounts::of_ticket(&candidate.ticket.spec.resources);
+        for mut candidate in candidates {
+            let reserved = std::mem::take(&mut candidate.reserved);
             lots.entry((shelf.source(candidate.ticket), reserved)).or_default().push(candidate);
         }
         for ((source, reserved), mut candidates) in lots {
@@ -149,7 +150,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// Where a ticket comes from. An owner that does not exist in the ticket's namespace is nobody.
-    fn source(&self, ticket: &'a Ticket) -> Source<'a> {
+    fn source<'t>(&self, ticket: &'t Ticket) -> Source<'t> {
         let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
         let order = ticket.order().filter(|&(name, uid)| self.orders.get(&(namespace, name)) == Some(&uid));
         (namespace, order.map_or("", |(_, uid)| uid))
@@ -219,8 +220,8 @@ impl<'a> Shelf<'a> {
     /// Whether a pod could have the ticket that lies there, were it not taken.
     pub(super) fn suits(&self, applicant: &Applicant<'a>, world: &World<'a>, spot: Spot) -> bool {
         let Lot { reserved, candidates, .. } = &self.lots[spot.0];
-        let Candidate { ticket, guardian, node } = candidates[spot.1];
-        self.is_wanted(applicant.ask.wanted, spot)
+        let Candidate { ticket, guardian, node, .. } = &candidates[spot.1];
+        self.offers(applicant.ask.wanted, ticket)
             && has_labels(applicant, ticket)
             && Needs::of(applicant.pod, world).misfit(reserved, guardian, node).is_none()
     }
@@ -228,7 +229,7 @@ impl<'a> Shelf<'a> {
     fn best(&mut self, applicant: &Applicant<'a>, needs: &Needs<'_>) -> Result<Spot, Wait> {
         let wanted = applicant.ask.wanted;
         if let Some(order) = wanted.order
-            && !self.source_of(order).is_some_and(|source| self.is_admitted(source, wanted.namespace))
+            && !self.offers_of(wanted, order)
         {
             return Err(self.no_order(order, wanted.namespace));
         }
@@ -236,7 +237,8 @@ impl<'a> Shelf<'a> {
         let mut misfit = None;
         if let Some(name) = wanted.ticket {
             let spot = self.by_name.get(&(home(wanted), name)).copied();
-            if let Some(spot) = spot.filter(|&spot| self.is_wanted(wanted, spot)) {
+            let offered = |spot: &Spot| self.offers(wanted, self.lots[spot.0].candidates[spot.1].ticket);
+            if let Some(spot) = spot.filter(offered) {
                 self.look(applicant, needs, spot.0, spot.1..spot.1 + 1, &mut best, &mut misfit);
             }
         } else {
@@ -261,16 +263,21 @@ impl<'a> Shelf<'a> {
     }
 
     /// Whether a ticket is of the name and the order that a pod names, and of an order that admits it.
-    fn is_wanted(&self, wanted: Wanted<'a>, Spot(lot, place): Spot) -> bool {
-        let candidate = &self.lots[lot].candidates[place];
-        let source = self.source(candidate.ticket);
+    pub fn offers(&self, wanted: Wanted<'_>, ticket: &Ticket) -> bool {
+        let source = self.source(ticket);
         self.is_admitted(source, wanted.namespace)
             && wanted.order.is_none_or(|order| self.source_of(order) == Some(source))
-            && wanted.ticket.is_none_or(|name| candidate.key() == (home(wanted), name))
+            && wanted.ticket.is_none_or(|name| key(ticket) == (home(wanted), name))
+    }
+
+    /// Whether the tickets of an order, by namespace and name, are for a pod, by what it names and whom the order admits.
+    pub fn offers_of(&self, wanted: Wanted<'_>, order: (&str, &str)) -> bool {
+        wanted.order.is_none_or(|named| named == order)
+            && self.source_of(order).is_some_and(|source| self.is_admitted(source, wanted.namespace))
     }
 
     /// Whether tickets of a source are for pods of a namespace; those of nobody's order are for their own.
-    fn is_admitted(&self, source: Source<'a>, namespace: &str) -> bool {
+    fn is_admitted(&self, source: Source<'_>, namespace: &str) -> bool {
         let labels = || self.labels.get(namespace).copied();
         match self.admits.get(&source) {
             Some(admits) => admits.admits(source.0, namespace, labels()),
@@ -335,9 +342,17 @@ impl<'a> Shelf<'a> {
         lots
     }
 
-    fn source_of(&self, (namespace, name): (&'a str, &'a str)) -> Option<Source<'a>> {
+    fn source_of<'o>(&self, (namespace, name): (&'o str, &'o str)) -> Option<Source<'o>>
+    where
+        'a: 'o,
+    {
         self.orders.get(&(namespace, name)).map(|&uid| (namespace, uid))
     }
+}
+
+fn key(ticket: &Ticket) -> (&str, &str) {
+    let meta = &ticket.metadata;
+    (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
 /// The namespace in which a ticket that a pod names is looked for.

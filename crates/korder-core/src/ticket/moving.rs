@@ -12,9 +12,10 @@
 use jiff::{SignedDuration, Timestamp};
 use korder_api::{Ticket, TicketPhase, TicketStatus};
 
+use super::held::{replaced_from, too_small};
 use super::{
-    HELD, NODE_POLL, Observed, Place, Plan, QUIET_START, Step, held_status, in_the_way, is_guardian_of, making, reason,
-    say, without_successor,
+    NODE_POLL, Observed, Place, Plan, QUIET_START, Step, held_status, in_the_way, is_guardian_of, making, reason, say,
+    without_successor,
 };
 use crate::fit::{Misfit, nodes};
 use crate::handover::node_of;
@@ -39,10 +40,7 @@ pub(super) fn plan(seen: &Observed<'_>, guardian: Place<'_>, now: Timestamp) -> 
     let why = match leaves(ticket, guardian.node, now) {
         Leaves::Now(why) => why,
         stays => {
-            let settled = || match reason(ticket) {
-                Some(HELD) => Plan::default(),
-                _ => Plan::status(ticket, held_status(ticket, guardian.pod, now)),
-            };
+            let settled = || Plan::status(ticket, held_status(ticket, guardian.pod, now));
             let mut plan = without_successor(seen).unwrap_or_else(settled);
             plan.wake = stays.time();
             return plan;
@@ -67,6 +65,14 @@ pub(super) fn plan(seen: &Observed<'_>, guardian: Place<'_>, now: Timestamp) -> 
     }
     if successor.pod.has_ended() || left || successor.is_stranded() {
         return without_successor(seen).unwrap_or_default();
+    }
+    if let Some(short) = too_small(successor.pod, ticket) {
+        let due = replaced_from(successor.pod);
+        if due <= now {
+            return without_successor(seen).unwrap_or_default();
+        }
+        let told = Plan::status(ticket, unmovable(ticket, Refusal::GuardianTooSmall, &short, now));
+        return Plan { wake: Some(due), ..told };
     }
     if successor.is_held_for(ticket) {
         return Plan::status(ticket, held_status(ticket, successor.pod, now));
@@ -103,11 +109,11 @@ pub fn moved(before: &Ticket, after: &Ticket) -> Option<String> {
 
 /// The status of a ready ticket whose guardian's successor is refused by the API server, or can't be made.
 pub fn unmoved(ticket: &Ticket, message: &str, now: Timestamp) -> TicketStatus {
-    let refusal = Refusal::of(message);
-    let advice = refusal.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-    let message = format!(
-        "the place is held on a node that is to be left; a guardian elsewhere can't be made: {message}{advice}"
-    );
+    unmovable(ticket, Refusal::of(message), &format!("a guardian elsewhere can't be made: {message}"), now)
+}
+
+fn unmovable(ticket: &Ticket, refusal: Refusal, why: &str, now: Timestamp) -> TicketStatus {
+    let message = refusal.advise(&format!("the place is held on a node that is to be left; {why}"));
     still_here(ticket, refusal.reason(), message, now)
 }
 

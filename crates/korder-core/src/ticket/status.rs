@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use korder_api::ticket::ClaimRef;
 use korder_api::{Ticket, TicketPhase, TicketStatus};
 
+use super::held::{holds, too_large};
 use super::{HELD, is_the_guardian_of};
 use crate::conditions::{self, Progress, Say};
 use crate::limits::Refusal;
@@ -18,15 +19,14 @@ pub fn reason(ticket: &Ticket) -> Option<&str> {
 
 /// The status after the guardian was refused by the API server, or can't be made.
 pub fn refused(ticket: &Ticket, message: &str, now: Timestamp) -> TicketStatus {
+    stalled(ticket, Refusal::of(message), &format!("the guardian can't be made: {message}"), now)
+}
+
+/// The status of a ticket whose guardian can't be made as it should be.
+pub(super) fn stalled(ticket: &Ticket, refusal: Refusal, message: &str, now: Timestamp) -> TicketStatus {
     let mut status = unheld(ticket);
-    let refusal = Refusal::of(message);
-    let advice = refusal.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-    let ready = Say {
-        type_: conditions::READY,
-        holds: false,
-        reason: refusal.reason(),
-        message: format!("the guardian can't be made: {message}{advice}"),
-    };
+    let message = refusal.advise(message);
+    let ready = Say { type_: conditions::READY, holds: false, reason: refusal.reason(), message };
     conditions::summarize(&mut status.conditions, ready, Progress::Stalled, ticket.metadata.generation, now);
     status
 }
@@ -54,7 +54,7 @@ pub fn in_use(ticket: &Ticket, now: Timestamp) -> TicketStatus {
 
 /// The status of a ticket that its pod does not take: ready while the guardian still holds the place, else pending.
 pub fn given_back(ticket: &Ticket, guardian: Option<&Pod>, why: &str, now: Timestamp) -> TicketStatus {
-    match guardian.filter(|guardian| guardian.is_running() && is_the_guardian_of(guardian, ticket)) {
+    match guardian.filter(|guardian| holds(guardian, ticket) && is_the_guardian_of(guardian, ticket)) {
         Some(guardian) => held_status(ticket, guardian, now),
         None => pending(ticket, "GivenBack", why, now),
     }
@@ -83,7 +83,10 @@ pub(super) fn held_status(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> Ti
     let lasts = ticket.spec.duration.as_ref().map(korder_api::Duration::get);
     let expiration_time = before.expiration_time.clone().or_else(|| Some(Time(ready_time.0.checked_add(lasts?).ok()?)));
     let node_name = guardian.spec.node_name.clone();
-    let message = format!("node `{}` holds the place", node_name.as_deref().unwrap_or_default());
+    let enlarged = too_large(guardian, ticket)
+        .map(|told| format!("; {told}: a LimitRange's defaults or a webhook has made it larger"))
+        .unwrap_or_default();
+    let message = format!("node `{}` holds the place{enlarged}", node_name.as_deref().unwrap_or_default());
     let mut status = TicketStatus {
         phase: Some(TicketPhase::Ready),
         claim_ref: None,

@@ -9,7 +9,7 @@ use TicketPhase::{Claimed, Expired, Lost, Pending, Ready, Used};
 static NODE: LazyLock<Node> = LazyLock::new(|| node("n"));
 
 /// A pod on the node, which exists.
-fn on_node(pod: &Pod) -> Place<'_> {
+pub(super) fn on_node(pod: &Pod) -> Place<'_> {
     Place { pod, node: pod.spec.node_name.as_ref().map(|_| &*NODE) }
 }
 

@@ -153,6 +153,11 @@ fn a_successor_that_is_of_no_use_is_made_anew() {
     failed.status.phase = "Failed".into();
     assert_eq!(step(&ready, Some((&old, &here)), Some((&failed, Some(&node("m")))), 1).step, Some(remove()));
     assert_eq!(step(&ready, Some((&old, &here)), Some((&new, Some(&here))), 1).step, Some(remove()));
+    let mut small = new.clone();
+    small.spec.requests = crate::resources::Amounts::default();
+    let too_small = |now| step(&ready, Some((&old, &here)), Some((&small, Some(&node("m")))), now);
+    assert_eq!((written(&too_small(29)), too_small(29).wake), ((Ready, "GuardianTooSmall".into()), Some(at(30))));
+    assert_eq!(too_small(30).step, Some(remove()));
     // Our view of its node may be late.
     assert_eq!(step(&ready, Some((&old, &here)), Some((&new, None)), 9).step, None);
     assert_eq!(step(&ready, Some((&old, &here)), Some((&new, None)), 10).step, Some(remove()));
