@@ -6,11 +6,10 @@ use jiff::Timestamp;
 use korder_api::{Order, Ticket, TicketPhase, names};
 use serde::Serialize;
 
-use crate::ask::{Ask, Group, Wanted};
+use crate::ask::{Ask, Group};
 use crate::fit::{Needs, Surroundings, World};
 use crate::handover;
 use crate::matching::{Candidate, Shelf, Verdict, Wait, assign};
-use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::pod::Pod;
 use crate::resources::Amounts;
@@ -106,10 +105,11 @@ impl<'a> Scene<'a> {
         let Wait { reason, message } = self.state(pod, now);
         let mut tickets = vec![];
         if let (true, Some(wanted)) = (handover::waits(pod) && !pod.is_guardian(), wanted) {
+            let rule = self.shelf([]);
             tickets = self
                 .tickets
                 .iter()
-                .filter(|ticket| may_be(wanted, ticket))
+                .filter(|ticket| rule.offers(wanted, ticket))
                 .map(|ticket| self.judge(pod, ticket, now))
                 .collect();
         }
@@ -130,7 +130,8 @@ impl<'a> Scene<'a> {
         let ready = ticket.status.iter().flat_map(|status| &status.conditions).find(|one| one.type_ == "Ready");
         let pods = if ticket.phase() == TicketPhase::Ready {
             let line = self.verdicts(now).into_iter().map(|(pod, _)| pod);
-            let asks = |pod: &&Pod| Ask::of(pod).is_ok_and(|ask| may_be(ask.wanted, ticket));
+            let rule = self.shelf([]);
+            let asks = |pod: &&Pod| Ask::of(pod).is_ok_and(|ask| rule.offers(ask.wanted, ticket));
             line.filter(asks)
                 .map(|pod| Judged {
                     name: format!("{}/{}", pod.namespace(), pod.name()),
@@ -193,8 +194,9 @@ impl<'a> Scene<'a> {
         self.seen.pods.iter().map(AsRef::as_ref)
     }
 
-    fn namespaces(&self) -> impl Iterator<Item = &'a Namespace> {
-        self.seen.namespaces.iter().map(AsRef::as_ref)
+    /// The rules of who may have which ticket, and these tickets.
+    fn shelf(&self, candidates: impl IntoIterator<Item = Candidate<'a>>) -> Shelf<'a> {
+        Shelf::new(self.orders, self.seen.namespaces.iter().map(AsRef::as_ref), candidates)
     }
 
     fn judge(&self, pod: &Pod, ticket: &Ticket, now: Timestamp) -> Judged {
@@ -221,16 +223,17 @@ impl<'a> Scene<'a> {
             return (false, "its guardian or its node is not to be seen".to_owned());
         };
         let Some(candidate) = Candidate::new(ticket, guardian, node) else {
-            return (false, "its guardian is ending".to_owned());
+            let short = ticket::too_small(guardian, ticket);
+            return (false, short.unwrap_or_else(|| "its guardian is ending".to_owned()));
         };
         let mut alone = pod.clone();
         if let Some(annotations) = &mut alone.metadata.annotations {
             annotations.remove(names::ANNOTATION_GROUP);
             annotations.remove(names::ANNOTATION_GROUP_SIZE);
         }
-        let only = Shelf::new(self.orders, self.namespaces(), [candidate]);
-        let verdict =
-            assign(only, vec![&alone], &mut World::new(self.seen), |_| 0, now).pop().map(|(_, verdict)| verdict);
+        let verdict = assign(self.shelf([candidate]), vec![&alone], &mut World::new(self.seen), |_| 0, now)
+            .pop()
+            .map(|(_, verdict)| verdict);
         match verdict {
             Some(Verdict::Claim(_)) => (true, "it fits; others may stand before it in line".to_owned()),
             Some(Verdict::Wait(wait) | Verdict::GoOn(wait) | Verdict::Fail(wait)) => {
@@ -262,7 +265,7 @@ impl<'a> Scene<'a> {
             let (guardian, node) = self.place(ticket)?;
             Candidate::new(ticket, guardian, node)
         });
-        let all = Shelf::new(self.orders, self.namespaces(), candidates);
+        let all = self.shelf(candidates);
         let waits = |pod: &&Pod| {
             pod.is_claimant() && handover::waits(pod) && !pod.is_ending() && self.claims_of(pod).next().is_none()
         };
@@ -278,14 +281,6 @@ impl<'a> Scene<'a> {
         let of_group = |pod: &&Pod| Group::of(pod).is_some_and(|of| of.key() == group.key());
         self.pods().filter(of_group).filter(|pod| ticket::has_seat(pod, self.claims_of(pod))).count()
     }
-}
-
-/// Whether one of the tickets that a pod asks for could be this one, so that it is worth a line.
-fn may_be(wanted: Wanted<'_>, ticket: &Ticket) -> bool {
-    let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
-    let of = |(home, name)| home == namespace && ticket.order().is_some_and(|(order, _)| order == name);
-    let named = wanted.ticket.is_none_or(|name| ticket.metadata.name.as_deref() == Some(name));
-    named && wanted.order.map_or(namespace == wanted.namespace, of)
 }
 
 fn key(ticket: &Ticket) -> String {

@@ -2,7 +2,7 @@
 
 use korder_api::{TicketPhase, names};
 
-use super::{Scene, may_be};
+use super::Scene;
 use crate::ask::Wanted;
 use crate::conditions::READY;
 
@@ -35,16 +35,15 @@ pub(super) fn for_pod(scene: &Scene<'_>, wanted: Option<Wanted<'_>>, reason: &st
 
 /// What would make more tickets ready.
 fn for_more(scene: &Scene<'_>, wanted: Wanted<'_>) -> Vec<String> {
-    let of_pod = |(namespace, name): (&str, &str)| {
-        wanted.order.map_or(namespace == wanted.namespace, |order| order == (namespace, name))
-    };
+    let rule = scene.shelf([]);
     let mut advice = vec![];
     for order in scene.orders {
         let namespace = order.metadata.namespace.as_deref().unwrap_or_default();
         let name = order.metadata.name.as_deref().unwrap_or_default();
-        if !of_pod((namespace, name)) {
+        if !rule.offers_of(wanted, (namespace, name)) {
             continue;
         }
+        let name = if namespace == wanted.namespace { name.to_owned() } else { format!("{namespace}/{name}") };
         let conditions = order.status.iter().flat_map(|status| &status.conditions);
         let ready = conditions.into_iter().find(|condition| condition.type_ == READY);
         match ready.map(|ready| ready.reason.as_str()) {
@@ -59,7 +58,7 @@ fn for_more(scene: &Scene<'_>, wanted: Wanted<'_>) -> Vec<String> {
     }
     if advice.is_empty() {
         let pending = scene.tickets.iter().filter(|ticket| ticket.phase() == TicketPhase::Pending);
-        let any = pending.into_iter().any(|ticket| may_be(wanted, ticket));
+        let any = pending.into_iter().any(|ticket| rule.offers(wanted, ticket));
         let text = if any {
             "a place for one of the tickets that are pending"
         } else {

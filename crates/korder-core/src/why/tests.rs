@@ -113,3 +113,30 @@ fn a_second_ticket_is_a_seat_too() {
     assert!(crate::ticket::has_seat(&pod, [&claimed]) && !crate::ticket::has_seat(&pod, []));
     assert!(!crate::ticket::has_seat(&crate::fixtures::ending(pod), [&claimed]));
 }
+
+#[test]
+fn a_pod_that_takes_any_ticket_is_told_of_those_that_admit_it_wherever_they_are() {
+    let anywhere = |mut pod: Pod| {
+        pod.metadata.namespace = Some("team-a".to_owned());
+        pod.metadata.annotations = Some([(names::ANNOTATION_REQUIRED.to_owned(), "true".to_owned())].into());
+        pod
+    };
+    let listed = |from| {
+        let mut order = order(2, RefreshPolicy::OnClaim);
+        order.spec.allowed_namespaces =
+            Some(korder_api::order::AllowedNamespaces { from: Some(from), ..Default::default() });
+        let tickets = [ticket(1, TicketPhase::Ready), ticket(2, TicketPhase::Pending)];
+        let pods = [anywhere(claimant(1)), anywhere(claimant(2)), guardian(&tickets[0])].map(Arc::new).into();
+        let seen = Surroundings { pods, nodes: vec![Arc::new(node("n"))], ..Surroundings::default() };
+        let scene = Scene { orders: &[order], tickets: &tickets, seen: &seen };
+        let pod = scene.of_pod(&seen.pods[1], at(100));
+        let waiting = scene.of_ticket(&tickets[0], at(100)).pods.len();
+        (pod.tickets.into_iter().map(|ticket| ticket.name).collect::<Vec<_>>(), pod.advice, waiting)
+    };
+    let (tickets, advice, waiting) = listed(korder_api::order::FromNamespaces::All);
+    assert_eq!((tickets, waiting), (vec!["default/o-1".to_owned(), "default/o-2".to_owned()], 2));
+    assert_eq!(advice, ["a place for one of the tickets that are pending"]);
+    let (tickets, advice, waiting) = listed(korder_api::order::FromNamespaces::Same);
+    assert_eq!((tickets, waiting), (vec![], 0));
+    assert!(advice[0].contains("there is none that this pod could have"), "{advice:?}");
+}
