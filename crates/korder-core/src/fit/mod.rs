@@ -210,22 +210,32 @@ impl<'w> Needs<'w> {
     }
 
     /// The pod that would take the place whatever korder does: one of higher priority that waits for one and could use
-    /// what is free on the node without this guardian.
+    /// what is free on the node without this guardian, and not without that place.
     fn outranked(&self, guardian: &Pod, node: &Node) -> Option<Misfit> {
         let stronger = |rival: &&&Pod| priority(rival) > priority(self.pod);
         let mut rivals = self.world.pending.iter().take_while(stronger).peekable();
         rivals.peek()?;
-        let free = self.world.free_without(guardian, node);
-        let could_use = |rival: &&&Pod| {
+        let mut free = self.world.free_without(guardian, node);
+        // The place among the pods that the guardian has counts too.
+        let mut place = guardian.spec.requests.clone();
+        place.add_pods(1);
+        let takes_the_place = |rival: &&&Pod| {
             let mut wanted = rival.spec.requests.clone();
             wanted.add_pods(1);
-            rival.spec.scheduler_name == self.pod.spec.scheduler_name
+            let could_use = rival.spec.scheduler_name == self.pod.spec.scheduler_name
                 // What may keep it away for good must not keep everybody else waiting.
                 && not_supported_yet(rival).is_none()
                 && wanted.shortage(&free).is_none()
-                && Needs::of(rival, self.world).beyond_node(guardian, node).is_none()
+                && Needs::of(rival, self.world).beyond_node(guardian, node).is_none();
+            if !could_use {
+                return false;
+            }
+            // What leaves room for the place takes nothing from it, wherever the scheduler puts it: if it is refused all the
+            // same, for what is not judged here, nobody need wait for it.
+            free.subtract(&wanted);
+            place.shortage(&free).is_some()
         };
-        let rival = rivals.find(could_use)?;
+        let rival = rivals.find(takes_the_place)?;
         Some(Misfit::HigherPriority { rival: format!("{}/{}", rival.namespace(), rival.name()) })
     }
 

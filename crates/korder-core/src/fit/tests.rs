@@ -160,6 +160,9 @@ fn a_stronger_pod_that_could_use_the_place_holds_the_claim() {
     // Half a core is free, and one more without the guardian.
     assert_eq!(told(rival("1500m", &json!({}))).as_deref(), Some(held));
     assert_eq!(told(rival("1600m", &json!({}))), None);
+    assert_eq!(told(rival("500m", &json!({}))), None, "it leaves the place, and is refused for something else");
+    let two = scene().pending(rival("500m", &json!({}))).pending(rival("100m", &json!({})));
+    assert_eq!(two.told(&cores("p", "1", &json!({})), "n").as_deref(), Some(held), "together they do not");
     assert_eq!(told(rival("1", &json!({"priority": 0}))), None, "it is not stronger");
     assert_eq!(told(rival("1", &json!({"nodeSelector": {"a": "b"}}))), None, "it may not go there");
     assert_eq!(told(rival("1", &json!({"schedulerName": "other"}))), None);
