@@ -42,6 +42,25 @@ pub const REASON_TIMED_OUT: &str = "TicketTimedOut";
 /// Another scheduling gate holds the pod back too.
 const REASON_OTHER_GATE: &str = "OtherGate";
 
+/// Whether a pod has changed in nothing but the words in which it was told why it waits, such as its place in line: nobody's
+/// ticket depends on those.
+pub fn is_only_retold(old: &Pod, new: &Pod) -> bool {
+    let told = |pod: &Pod| pod.status.conditions.iter().position(|told| told.type_ == names::CONDITION_TICKET_BOUND);
+    let (Some(before), Some(after)) = (told(old), told(new)) else { return false };
+    let (before, after) = (&old.status.conditions[before], &new.status.conditions[after]);
+    if before.message == after.message || after.status != "False" {
+        return false;
+    }
+    let mut silent = new.clone();
+    for told in silent.status.conditions.iter_mut().filter(|told| told.type_ == names::CONDITION_TICKET_BOUND) {
+        told.message.clone_from(&before.message);
+        told.last_probe_time.clone_from(&before.last_probe_time);
+    }
+    silent.metadata.resource_version.clone_from(&old.metadata.resource_version);
+    silent.metadata.managed_fields.clone_from(&old.metadata.managed_fields);
+    silent == *old
+}
+
 /// What becomes of a waiting pod.
 #[derive(Clone, Debug)]
 pub enum Verdict<'a> {

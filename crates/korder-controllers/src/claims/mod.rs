@@ -18,6 +18,7 @@ use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconcil
 use korder_api::{Order, Ticket, TicketPhase};
 use korder_core::fit::Refusals;
 use korder_core::handover::waits;
+use korder_core::matching::is_only_retold;
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::order::is_complete;
@@ -69,6 +70,11 @@ pub fn controller(
             change.sides().flat_map(|ticket| of_ticket(&of_groups, ticket)).collect()
         })
         .watches(&caches.pods, move |change: &Change<Pod>| {
+            if let (Some(old), Some(new)) = (&change.old, &change.new)
+                && is_only_retold(old, new)
+            {
+                return vec![];
+            }
             let mut work: Vec<Work> =
                 change.sides().flat_map(|pod| of_pod(pod, |uid| tickets.by_index(BY_CLAIMANT, uid))).collect();
             if moves(change) {

@@ -111,6 +111,9 @@ fn only_what_is_held_can_be_given_away() {
     let mut deleted = ready(1);
     deleted.metadata.deletion_timestamp = Some(Time(at(1)));
     assert!(Candidate::new(&deleted, &held, &node).is_none());
+    let mut smaller = held.clone();
+    smaller.spec.requests = Amounts::default();
+    assert!(Candidate::new(&free, &smaller, &node).is_none());
 }
 
 #[test]
@@ -404,4 +407,36 @@ fn a_long_line_before_a_full_shelf_is_served() {
     let pods: Vec<Pod> = (0..500).flat_map(|n| [small(4 * n), large(4 * n + 1), picky(4 * n + 2)]).collect();
     let verdicts = tickets.assign(&pods);
     assert_eq!(verdicts.iter().filter(|(_, gets)| gets.starts_with("o-")).count(), 500);
+}
+
+#[test]
+fn only_what_a_pod_was_told_has_changed() {
+    let told = |message: &str| {
+        let mut pod = claimant(1);
+        pod.metadata.resource_version = Some(message.into());
+        pod.status.conditions = vec![crate::pod::PodCondition {
+            type_: names::CONDITION_TICKET_BOUND.into(),
+            status: "False".into(),
+            reason: "NoTicketReady".into(),
+            message: message.into(),
+            last_transition_time: Some(Time(at(1))),
+            last_probe_time: Some(Time(at(i64::try_from(message.len()).unwrap()))),
+        }];
+        pod
+    };
+    let (second, first) = (told("place 2 in line"), told("place 1"));
+    assert!(is_only_retold(&second, &first));
+    assert!(!is_only_retold(&claimant(1), &first), "it was not told before");
+    assert!(!is_only_retold(&first, &first), "whatever it is, it is not that");
+    for change in [
+        |pod: &mut Pod| pod.status.conditions[0].reason = REASON_PLACE_LOST.into(),
+        |pod: &mut Pod| pod.spec.scheduling_gates.clear(),
+        |pod: &mut Pod| pod.metadata.annotations = None,
+        |pod: &mut Pod| pod.metadata.deletion_timestamp = Some(Time(at(5))),
+        |pod: &mut Pod| pod.status.nominated_node_name = Some("n".into()),
+    ] {
+        let mut changed = first.clone();
+        change(&mut changed);
+        assert!(!is_only_retold(&second, &changed), "{changed:?}");
+    }
 }
