@@ -5,9 +5,13 @@
 //! an annotation, under which term of the scheduler's Lease it was last updated; where the term is another one by now,
 //! the pod is updated again, twice: at once, and, since a scheduler may take its Lease before it has listed the pods,
 //! once more a moment later, before the pod's guardian goes.
+//!
+//! A nomination that is made under a term is itself such an update. kube-scheduler lists first and takes its Lease then,
+//! unless its `delayCacheUntilActive` says otherwise (`cmd/kube-scheduler/app/server.go`): so in the first moments of a
+//! term it counts as the first of the two.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use korder_api::names;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +19,9 @@ use crate::pod::Pod;
 
 /// How long a scheduler that has just begun is given to list the pods.
 pub const SETTLE: SignedDuration = SignedDuration::from_secs(1);
+/// For how long a term is so young that its scheduler may not have listed the pods: much longer than that takes, since it
+/// is the scheduler's clock that tells when the term began.
+const YOUNG: SignedDuration = SignedDuration::from_secs(15);
 /// Stands between a term and the time of the first update under it.
 const SINCE: &str = " since ";
 
@@ -44,6 +51,8 @@ pub struct LeaseSpec {
     pub holder_identity: Option<String>,
     /// How often the leader has changed.
     pub lease_transitions: Option<i32>,
+    /// When the leader took it.
+    pub acquire_time: Option<MicroTime>,
 }
 
 /// The scheduler that is to place a pod, as its Lease tells.
@@ -54,29 +63,45 @@ pub enum Scheduler {
     Unknown,
     /// Nobody leads: who comes next knows of no nomination made before.
     Away,
-    /// Somebody leads; the term tells one leadership from all others.
-    Leads(String),
+    /// Somebody leads.
+    Leads {
+        /// Tells one leadership from all others.
+        term: String,
+        /// When it began, where that is known.
+        since: Option<Timestamp>,
+    },
 }
 
 impl Scheduler {
     /// The scheduler of a Lease, if there is one.
     pub fn of(lease: Option<&Lease>) -> Self {
-        let Some(Lease { spec: LeaseSpec { holder_identity, lease_transitions }, .. }) = lease else {
+        let Some(Lease { spec: LeaseSpec { holder_identity, lease_transitions, acquire_time }, .. }) = lease else {
             return Self::Unknown;
         };
         match holder_identity.as_deref().filter(|holder| !holder.is_empty()) {
-            Some(holder) => Self::Leads(format!("{holder}/{}", lease_transitions.unwrap_or(0))),
+            Some(holder) => Self::Leads {
+                term: format!("{holder}/{}", lease_transitions.unwrap_or(0)),
+                since: acquire_time.as_ref().map(|time| time.0),
+            },
             None => Self::Away,
         }
     }
 
     /// What the annotation of a pod says that is nominated now; none where there is nothing to compare it with later.
-    pub fn term(&self) -> Option<&str> {
+    pub fn told_by_nomination(&self, now: Timestamp) -> Option<String> {
         match self {
-            Self::Leads(term) => Some(term),
+            Self::Leads { term, since } => {
+                let is_young = since.is_some_and(|since| now < since + YOUNG);
+                Some(if is_young { first_update(term, now) } else { term.clone() })
+            }
             Self::Unknown | Self::Away => None,
         }
     }
+}
+
+/// What the annotation of a pod says that was updated once under a term.
+fn first_update(term: &str, now: Timestamp) -> String {
+    format!("{term}{SINCE}{now}")
 }
 
 /// The name of the Lease of the scheduler that a pod names.
@@ -102,7 +127,7 @@ pub fn told(pod: &Pod, scheduler: &Scheduler, now: Timestamp) -> Told {
     let term = match scheduler {
         Scheduler::Unknown => return Told::Yes,
         Scheduler::Away => return Told::Nobody,
-        Scheduler::Leads(term) => term,
+        Scheduler::Leads { term, .. } => term,
     };
     let told = pod.annotation(names::ANNOTATION_SCHEDULER_TERM).unwrap_or_default();
     if told == term {
@@ -110,7 +135,7 @@ pub fn told(pod: &Pod, scheduler: &Scheduler, now: Timestamp) -> Told {
     }
     let first = told.strip_prefix(term.as_str()).and_then(|rest| rest.strip_prefix(SINCE));
     match first.and_then(|time| time.parse::<Timestamp>().ok()) {
-        None => Told::Touch(format!("{term}{SINCE}{now}")),
+        None => Told::Touch(first_update(term, now)),
         // A clock that was set back must not hold the pod up.
         Some(first) if first <= now && now < first + SETTLE => Told::Settling(first + SETTLE),
         Some(_) => Told::Touch(term.clone()),
@@ -123,7 +148,11 @@ mod tests {
     use crate::fixtures::{at, claimant};
 
     fn lease(holder: &str, transitions: i32) -> Lease {
-        let spec = LeaseSpec { holder_identity: Some(holder.into()), lease_transitions: Some(transitions) };
+        let spec = LeaseSpec {
+            holder_identity: Some(holder.into()),
+            lease_transitions: Some(transitions),
+            acquire_time: Some(MicroTime(at(0))),
+        };
         Lease { spec, ..Lease::default() }
     }
 
@@ -149,6 +178,16 @@ mod tests {
                 "the clock went back"
             );
         }
+    }
+
+    #[test]
+    fn a_nomination_in_the_first_moments_of_a_term_is_told_again() {
+        let scheduler = Scheduler::of(Some(&lease("b", 2)));
+        let nominated = |secs| scheduler.told_by_nomination(at(secs));
+        assert_eq!(told(&under(nominated(14).as_deref()), &scheduler, at(14)), Told::Settling(at(14) + SETTLE));
+        assert_eq!(told(&under(nominated(14).as_deref()), &scheduler, at(15)), Told::Touch("b/2".into()));
+        assert_eq!(told(&under(nominated(15).as_deref()), &scheduler, at(15)), Told::Yes);
+        assert_eq!(Scheduler::of(None).told_by_nomination(at(0)), None);
     }
 
     #[test]

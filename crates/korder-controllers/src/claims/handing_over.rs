@@ -231,8 +231,8 @@ async fn nominate(claims: &Claims, cx: &Context, seen: &Seen, pod: &Pod) -> Resu
     let message = handover::claim_message(pod, &seen.ticket);
     let mut operations = vec![json!({"op": "add", "path": "/status/nominatedNodeName", "value": node})];
     operations.extend(conditions::of_pod(pod, true, handover::nomination_reason(pod), &message, cx.now()));
-    let term = seen.scheduler.term();
-    operations.extend(term.map(|term| conditions::annotation(pod, names::ANNOTATION_SCHEDULER_TERM, term)));
+    let term = seen.scheduler.told_by_nomination(cx.now());
+    operations.extend(term.map(|term| conditions::annotation(pod, names::ANNOTATION_SCHEDULER_TERM, &term)));
     write::patch(&claims.client, &claims.caches.pods, pod, Part::Status, json!(operations)).await?;
     news::tell(&cx.recorder, pod, "Claim", "TicketClaimed", &message);
     Ok(())

@@ -139,6 +139,9 @@ fn a_claim_whose_pod_is_not_to_come_is_given_back() {
     failed.guardian.as_mut().unwrap().status.phase = "Failed".into();
     assert!(withdrawn(failed), "guardian evicted");
     assert!(given_back(Case { guardian: None, ..Case::claimed(1) }), "guardian lost");
+    let mut shrunk = Case::claimed(1);
+    shrunk.guardian.as_mut().unwrap().spec.requests = crate::resources::Amounts::default();
+    assert!(given_back(shrunk), "guardian made smaller");
     let other = ticket(2, TicketPhase::Claimed);
     assert!(given_back(Case { ticket: other, ..Case::claimed(1).bound("n") }), "bound by another ticket");
 }
@@ -235,7 +238,7 @@ fn the_plan_wakes_at_the_next_deadline() {
 impl Case {
     /// The scheduler leads in this term.
     fn led(self, term: &str) -> Self {
-        Self { scheduler: Scheduler::Leads(term.into()), ..self }
+        Self { scheduler: Scheduler::Leads { term: term.into(), since: None }, ..self }
     }
 
     /// The scheduler was told in this term.
