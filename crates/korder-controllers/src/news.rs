@@ -3,35 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kooper::{Event, EventType, Recorder};
 use korder_core::conditions::READY;
+use korder_core::reasons;
 use kube::Resource;
 use tracing::info;
-
-/// Reasons that somebody should look at.
-const WARNINGS: &[&str] = &[
-    "GuardianGone",
-    "GuardianRefused",
-    "GuardianTooSmall",
-    "ResourceQuotaExceeded",
-    "LimitRangeViolated",
-    "Unschedulable",
-    "NoOtherPlace",
-    "TicketRefused",
-    "TicketNotRemoved",
-    "WaitingForCapacity",
-    "OrderNotFound",
-    "OrderComplete",
-    "NoTicketFits",
-    "NotSupportedYet",
-    "PlaceLost",
-    "InvalidAnnotation",
-    "TicketTimedOut",
-    "PlaceLostAgain",
-    "TicketLost",
-    "GateRemoved",
-    "WriteRefused",
-    "Lost",
-    "GuardianNotRemoved",
-];
 
 /// Tells of a change of the `Ready` condition, if its reason has changed.
 pub(crate) fn of_transition<K>(recorder: &Recorder, object: &K, action: &str, before: &[Condition], after: &[Condition])
@@ -51,7 +25,7 @@ pub(crate) fn tell<K>(recorder: &Recorder, object: &K, action: &str, reason: &st
 where
     K: Resource<DynamicType = ()>,
 {
-    let type_ = if WARNINGS.contains(&reason) { EventType::Warning } else { EventType::Normal };
+    let type_ = if reasons::is_warning(reason) { EventType::Warning } else { EventType::Normal };
     let meta = object.meta();
     let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
     info!(kind = %K::kind(&()), namespace, name, reason, "{note}");

@@ -10,9 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use korder_api::{Ticket, names};
 
 use crate::fit::nodes;
-use crate::matching::REASON_PLACE_LOST;
 use crate::node::Node;
 use crate::pod::Pod;
+use crate::reasons;
 use crate::scheduler::{Scheduler, Told, told};
 use crate::ticket::{self, name_for};
 
@@ -26,14 +26,6 @@ const HELD_UP: SignedDuration = SignedDuration::from_secs(5);
 /// A pod that the scheduler refuses is given this long: one attempt may have come too early.
 const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(5);
 
-/// Why a pod has its second ticket no more either; it gets no third.
-pub const REASON_PLACE_LOST_AGAIN: &str = "PlaceLostAgain";
-/// Why a gated pod must take another ticket: this one's place can't be freed, or is on a node that takes it no more.
-pub const REASON_TICKET_LOST: &str = "TicketLost";
-/// Why a pod has no ticket whose gate somebody else took off too soon: it gets no other.
-pub const REASON_GATE_REMOVED: &str = "GateRemoved";
-/// That an ungated pod is nominated to its second ticket's place.
-const CLAIMED_AGAIN: &str = "ClaimedAgain";
 /// Why a ticket is lost.
 const STUCK: &str = "the guardian could not be removed in time";
 /// Why an ungated pod does not get a place that was promised to it.
@@ -140,7 +132,7 @@ pub fn plan(claims: &[Claim<'_>], now: Timestamp) -> Plan {
         let held_up = stages.iter_mut().zip(claims).filter(|(_, claim)| is_held_up(claim, now));
         for ((stage, _), claim) in held_up.filter(|((stage, _), _)| matches!(stage, Stage::Nominated | Stage::Leaving))
         {
-            *stage = Stage::OffPromised(claim.claimant.map_or(REASON_TICKET_LOST, stuck_reason), STUCK);
+            *stage = Stage::OffPromised(claim.claimant.map_or(reasons::TICKET_LOST, stuck_reason), STUCK);
         }
     }
     let batch = batch(&stages);
@@ -217,7 +209,7 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
     let takes = |node: &Node| nodes::misfit(pod.constraints(), node).is_none();
     if pod.is_gated() && !node.is_some_and(takes) {
         let promised = is_promised(pod, ticket);
-        return if promised { Stage::OffPromised(REASON_TICKET_LOST, CLOSED) } else { Stage::Off(CLOSED) };
+        return if promised { Stage::OffPromised(reasons::TICKET_LOST, CLOSED) } else { Stage::Off(CLOSED) };
     }
     let age = age(ticket, now);
     if !pod.is_gated() && (let_go || !(may_try_again(pod) || is_second_try(pod))) {
@@ -230,13 +222,13 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
         let waited = if pod.unschedulable().is_some() { promised_for(pod, now).unwrap_or(age) } else { age };
         // What was let go for this ticket was so when the guardian was gone, whatever an older view of that shows.
         return match (!let_go && guardian.is_some_and(Pod::is_running), waited >= deadline) {
-            (true, _) if is_promised(pod, ticket) => Stage::OffPromised(REASON_GATE_REMOVED, GATE_REMOVED),
+            (true, _) if is_promised(pod, ticket) => Stage::OffPromised(reasons::GATE_REMOVED, GATE_REMOVED),
             (true, _) => Stage::Off(GATE_REMOVED),
             (false, true) => off("the scheduler did not place the pod"),
             (false, false) => Stage::Ungated,
         };
     }
-    let dropped = !is_nominated(pod, ticket) && was_told(pod, REASON_TICKET_LOST);
+    let dropped = !is_nominated(pod, ticket) && was_told(pod, reasons::TICKET_LOST);
     let stuck = (age >= DEADLINE || dropped) && guardian.is_some_and(|guardian| is_stuck(ticket, guardian));
     if !is_nominated(pod, ticket) {
         return match guardian.is_some_and(|guardian| ticket::holds(guardian, ticket)) {
@@ -267,12 +259,12 @@ fn is_ending(guardian: &Pod) -> bool {
 
 /// Whether somebody's finalizer keeps the guardian, or somebody's rule refuses its deletion.
 fn is_stuck(ticket: &Ticket, guardian: &Pod) -> bool {
-    is_ending(guardian) && !guardian.has_ended() || ticket::reason(ticket) == Some(ticket::REASON_NOT_REMOVED)
+    is_ending(guardian) && !guardian.has_ended() || ticket::reason(ticket) == Some(reasons::GUARDIAN_NOT_REMOVED)
 }
 
 /// Whether the guardian has had its time to go and is still there.
 fn is_held_up(claim: &Claim<'_>, now: Timestamp) -> bool {
-    let refused = ticket::reason(claim.ticket) == Some(ticket::REASON_NOT_REMOVED);
+    let refused = ticket::reason(claim.ticket) == Some(reasons::GUARDIAN_NOT_REMOVED);
     refused || leaves_until(claim).is_some_and(|until| now >= until)
 }
 
@@ -283,7 +275,7 @@ fn leaves_until(claim: &Claim<'_>) -> Option<Timestamp> {
 
 /// What a pod is told whose ticket is lost: behind its gate it can have another one.
 fn stuck_reason(pod: &Pod) -> &'static str {
-    if pod.is_gated() { REASON_TICKET_LOST } else { loss(pod) }
+    if pod.is_gated() { reasons::TICKET_LOST } else { loss(pod) }
 }
 
 fn was_told(pod: &Pod, reason: &str) -> bool {
@@ -299,7 +291,7 @@ fn promised_for(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
 /// A pod that was let go and lost its place can't be gated again. It is an ordinary pending pod, and gets one more
 /// ticket, if there is one before it is placed.
 pub fn may_try_again(pod: &Pod) -> bool {
-    was_told(pod, REASON_PLACE_LOST) && !pod.is_gated() && pod.spec.node_name.is_none() && !pod.is_ending()
+    was_told(pod, reasons::PLACE_LOST) && !pod.is_gated() && pod.spec.node_name.is_none() && !pod.is_ending()
 }
 
 /// Whether a claimant can be given a ticket: it is behind its gate, or gets its second one.
@@ -309,16 +301,16 @@ pub fn waits(pod: &Pod) -> bool {
 
 /// The reason of the condition of a pod that is nominated: the second time shows, so that there is no third.
 pub fn nomination_reason(pod: &Pod) -> &'static str {
-    if pod.is_gated() { "Claimed" } else { CLAIMED_AGAIN }
+    if pod.is_gated() { reasons::CLAIMED } else { reasons::CLAIMED_AGAIN }
 }
 
 pub(crate) fn is_second_try(pod: &Pod) -> bool {
-    !pod.is_gated() && was_told(pod, CLAIMED_AGAIN)
+    !pod.is_gated() && was_told(pod, reasons::CLAIMED_AGAIN)
 }
 
 /// What a pod is told that loses its place.
 fn loss(pod: &Pod) -> &'static str {
-    if is_second_try(pod) { REASON_PLACE_LOST_AGAIN } else { REASON_PLACE_LOST }
+    if is_second_try(pod) { reasons::PLACE_LOST_AGAIN } else { reasons::PLACE_LOST }
 }
 
 /// Whether a claim gives way to another one of its pod: the promised one stays, else the older, then by name.

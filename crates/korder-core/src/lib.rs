@@ -18,6 +18,7 @@ pub mod node;
 pub mod order;
 pub mod ordinals;
 pub mod pod;
+pub mod reasons;
 pub mod resources;
 pub mod scheduler;
 pub mod selector;

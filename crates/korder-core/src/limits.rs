@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopeSelector
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::reasons;
+
 /// Why there is no guardian of a ticket, as it stands in conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -40,10 +42,10 @@ impl Refusal {
     /// In one word.
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::ResourceQuotaExceeded => "ResourceQuotaExceeded",
-            Self::LimitRangeViolated => "LimitRangeViolated",
-            Self::GuardianRefused => "GuardianRefused",
-            Self::GuardianTooSmall => "GuardianTooSmall",
+            Self::ResourceQuotaExceeded => reasons::RESOURCE_QUOTA_EXCEEDED,
+            Self::LimitRangeViolated => reasons::LIMIT_RANGE_VIOLATED,
+            Self::GuardianRefused => reasons::GUARDIAN_REFUSED,
+            Self::GuardianTooSmall => reasons::GUARDIAN_TOO_SMALL,
         }
     }
 

@@ -12,6 +12,7 @@ use korder_api::{Ticket, names};
 use crate::ask::{Ask, Group, OnTimeout, Wanted};
 use crate::fit::{Needs, World};
 use crate::pod::Pod;
+use crate::reasons;
 
 mod seats;
 mod shelf;
@@ -29,18 +30,9 @@ pub fn rests_until(pod: &Pod, now: Timestamp) -> Option<Timestamp> {
         return None;
     }
     let lost =
-        pod.condition(names::CONDITION_TICKET_BOUND).filter(|condition| condition.reason == REASON_PLACE_LOST)?;
+        pod.condition(names::CONDITION_TICKET_BOUND).filter(|condition| condition.reason == reasons::PLACE_LOST)?;
     Some(lost.last_transition_time.as_ref()?.0 + REST).filter(|&until| now < until)
 }
-
-/// Why a pod has its ticket no more.
-pub const REASON_PLACE_LOST: &str = "PlaceLost";
-/// Why a pod goes on without a ticket that it did not require.
-pub const REASON_WITHOUT_TICKET: &str = "WithoutTicket";
-/// The pod has waited for longer than it wanted to.
-pub const REASON_TIMED_OUT: &str = "TicketTimedOut";
-/// Another scheduling gate holds the pod back too.
-const REASON_OTHER_GATE: &str = "OtherGate";
 
 /// Whether a pod has changed in nothing but the words in which it was told why it waits, such as its place in line: nobody's
 /// ticket depends on those.
@@ -177,7 +169,7 @@ fn verdicts<'a>(
             }
             (Some(Answer::InLine(wait) | Answer::Held(wait)), _) => without(pod, wait, now),
             // Each group's last member answers for all; were there none, the pod would look again with the next pass.
-            (None, _) => Verdict::Wait(Wait::new("GroupIncomplete", "its group has not come together")),
+            (None, _) => Verdict::Wait(Wait::new(reasons::GROUP_INCOMPLETE, "its group has not come together")),
         };
         (*pod, verdict)
     };
@@ -186,15 +178,15 @@ fn verdicts<'a>(
 
 /// The pod as an applicant, or why it can't be given a ticket whichever there is.
 fn applicant<'a>(pod: &'a Pod, world: &World<'_>, now: Timestamp) -> Result<Applicant<'a>, Wait> {
-    let ask = Ask::of(pod).map_err(|error| Wait::new("InvalidAnnotation", error.to_string()))?;
+    let ask = Ask::of(pod).map_err(|error| Wait::new(reasons::INVALID_ANNOTATION, error.to_string()))?;
     if let Some(gate) = pod.spec.scheduling_gates.iter().find(|gate| gate.name != names::GATE) {
         let message = format!("the scheduling gate `{}` holds the pod back too", gate.name);
-        return Err(Wait::new(REASON_OTHER_GATE, message));
+        return Err(Wait::new(reasons::OTHER_GATE, message));
     }
     if rests_until(pod, now).is_some() {
         // What it was told stays as it is.
         let told = pod.condition(names::CONDITION_TICKET_BOUND).map(|told| told.message.clone());
-        return Err(Wait::new(REASON_PLACE_LOST, told.unwrap_or_default()));
+        return Err(Wait::new(reasons::PLACE_LOST, told.unwrap_or_default()));
     }
     match Needs::of(pod, world).misfit_anywhere() {
         Some(misfit) => Err(Wait::new(misfit.reason(), misfit.to_string())),
@@ -207,20 +199,20 @@ fn without<'a>(pod: &Pod, wait: Wait, now: Timestamp) -> Verdict<'a> {
     let Ok(ask) = Ask::of(pod) else { return Verdict::Wait(wait) };
     if !ask.required {
         // Behind another gate it could not go on, and a ticket may come until that is gone.
-        return if wait.reason == REASON_OTHER_GATE {
+        return if wait.reason == reasons::OTHER_GATE {
             Verdict::Wait(wait)
         } else {
-            Verdict::GoOn(Wait::new(REASON_WITHOUT_TICKET, format!("goes on without a ticket: {}", wait.message)))
+            Verdict::GoOn(Wait::new(reasons::WITHOUT_TICKET, format!("goes on without a ticket: {}", wait.message)))
         };
     }
     let Some(timeout) = ask.timeout.filter(|timeout| timeout.due(pod).is_some_and(|due| due <= now)) else {
         return Verdict::Wait(wait);
     };
     // While it rests it keeps the condition that says since when.
-    if timeout.then == OnTimeout::Wait && wait.reason == REASON_PLACE_LOST {
+    if timeout.then == OnTimeout::Wait && wait.reason == reasons::PLACE_LOST {
         return Verdict::Wait(wait);
     }
-    let late = Wait::new(REASON_TIMED_OUT, format!("no ticket within `{}`: {}", timeout.text, wait.message));
+    let late = Wait::new(reasons::TIMED_OUT, format!("no ticket within `{}`: {}", timeout.text, wait.message));
     match timeout.then {
         OnTimeout::Wait => Verdict::Wait(late),
         OnTimeout::Fallback => Verdict::GoOn(late),
@@ -276,7 +268,7 @@ impl<'p> Groups<'p> {
             let here = size - needed + waiting.len();
             let here = if waiting.len() < *needed { here } else { here - size };
             let message = format!("group `{name}` takes all its tickets or none: {here} of its {size} pods are here");
-            return Turn::Incomplete(Wait::new("GroupIncomplete", message));
+            return Turn::Incomplete(Wait::new(reasons::GROUP_INCOMPLETE, message));
         }
         if waiting[needed - 1] == index { Turn::Now(&waiting[..*needed]) } else { Turn::Later }
     }

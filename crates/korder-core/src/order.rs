@@ -13,6 +13,7 @@ use korder_api::{Order, OrderStatus, Ticket, TicketPhase, names};
 use crate::conditions::{self, Progress, Say};
 use crate::limits::Refusal;
 use crate::ordinals::Ordinals;
+use crate::reasons;
 use crate::ticket;
 
 /// How many tickets one plan makes, and how many it removes, at most. The next plan goes on: so the order can say how far
@@ -53,13 +54,12 @@ struct Counts {
     expired: i32,
 }
 
-/// Why an order is settled of which all tickets are used up and that makes none again.
-const COMPLETE: &str = "Complete";
-
 /// Whether an order has said that all its tickets are used up and that it makes none again.
 pub fn is_complete(order: &Order) -> bool {
     let conditions = order.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == conditions::READY && condition.reason == COMPLETE)
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == conditions::READY && condition.reason == reasons::COMPLETE)
 }
 
 /// The refresh policy in force.
@@ -156,8 +156,8 @@ impl Refused {
             Self::Creation(why) if Refusal::of(why) == Refusal::ResourceQuotaExceeded => {
                 Refusal::ResourceQuotaExceeded.reason()
             }
-            Self::Creation(_) => "TicketRefused",
-            Self::Deletion(_) => "TicketNotRemoved",
+            Self::Creation(_) => reasons::TICKET_REFUSED,
+            Self::Deletion(_) => reasons::TICKET_NOT_REMOVED,
         }
     }
 }
@@ -333,15 +333,15 @@ impl Summary<'_> {
         };
         if self.order.spec.paused == Some(true) {
             let message = format!("paused: no ticket is made or removed; {ready} of {wanted} are ready");
-            return (say(ready >= wanted, "Paused", message), Progress::Settled);
+            return (say(ready >= wanted, reasons::PAUSED, message), Progress::Settled);
         }
         if wanted == 0 && self.policy != RefreshPolicy::Always && self.order.spec.replicas != Some(0) {
             let message = "all tickets are claimed or expired, and none is made again".to_owned();
-            return (say(true, COMPLETE, message), Progress::Settled);
+            return (say(true, reasons::COMPLETE, message), Progress::Settled);
         }
         let count = format!("{ready} of {wanted} tickets are ready");
         if ready >= wanted {
-            return (say(true, "Ready", count), Progress::Settled);
+            return (say(true, reasons::ALL_READY, count), Progress::Settled);
         }
         let stuck = |reason: &str| {
             let mut waiting = self.tickets.iter().filter(|ticket| ticket.phase() == TicketPhase::Pending);
@@ -352,10 +352,13 @@ impl Summary<'_> {
                 return (say(false, reason, format!("{count}; {}", message(ticket))), Progress::Stalled);
             }
         }
-        if let Some(ticket) = stuck("Unschedulable") {
-            return (say(false, "WaitingForCapacity", format!("{count}; {}", message(ticket))), Progress::Reconciling);
+        if let Some(ticket) = stuck(reasons::UNSCHEDULABLE) {
+            return (
+                say(false, reasons::WAITING_FOR_CAPACITY, format!("{count}; {}", message(ticket))),
+                Progress::Reconciling,
+            );
         }
-        (say(false, "Filling", count), Progress::Reconciling)
+        (say(false, reasons::FILLING, count), Progress::Reconciling)
     }
 }
 

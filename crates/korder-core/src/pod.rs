@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 pub(crate) use manifest::PodSpec as Manifest;
 
+use crate::reasons;
 use crate::resources::Amounts;
 use crate::selector::{Labels, NodeSelector, Selector};
 
@@ -312,6 +313,7 @@ impl Pod {
     /// What the scheduler last said when it found no place.
     pub fn unschedulable(&self) -> Option<&str> {
         let condition = self.condition("PodScheduled")?;
-        (condition.status == "False" && condition.reason == "Unschedulable").then_some(condition.message.as_str())
+        (condition.status == "False" && condition.reason == reasons::UNSCHEDULABLE)
+            .then_some(condition.message.as_str())
     }
 }

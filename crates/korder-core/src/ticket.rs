@@ -13,7 +13,7 @@ pub(crate) use held::{holds, holds_all, too_small};
 pub use moving::{moved, unmoved};
 pub(crate) use owners::named_by;
 pub use owners::{has_seat, is_guardian_of, is_orphan, is_the_guardian_of, name_for, named_on};
-pub use status::{REASON_NOT_REMOVED, claimed, given_back, in_use, lost, not_removed, reason, refused};
+pub use status::{claimed, given_back, in_use, lost, not_removed, reason, refused};
 use status::{expired, held_status, pending, say, stalled};
 
 use jiff::{SignedDuration, Timestamp};
@@ -25,6 +25,7 @@ use crate::conditions;
 use crate::limits::Refusal;
 use crate::node::Node;
 use crate::pod::Pod;
+use crate::reasons;
 
 /// How long an ended ticket is kept where it does not say: long enough to be looked at.
 const DEFAULT_TTL: SignedDuration = SignedDuration::from_secs(300);
@@ -36,9 +37,6 @@ const NODE_GRACE: SignedDuration = SignedDuration::from_secs(10);
 const NODE_POLL: SignedDuration = SignedDuration::from_secs(2);
 /// How often somebody else's pod under a guardian's name is looked for.
 const IN_THE_WAY_POLL: SignedDuration = SignedDuration::from_secs(15);
-
-/// Why a ticket is ready: its guardian holds a place that is not to be left.
-const HELD: &str = "Held";
 
 /// A guardian that was removed and is still there after this long, or a node that is away for this long, does not come
 /// to an end by itself.
@@ -256,8 +254,8 @@ fn still_there(guardian: &Pod) -> String {
 /// The guardian has no place yet.
 fn waiting(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> Plan {
     if let Some(message) = guardian.unschedulable() {
-        let unchanged = reason(ticket) == Some("Unschedulable");
-        let status = || pending(ticket, "Unschedulable", &format!("no node has a place: {message}"), now);
+        let unchanged = reason(ticket) == Some(reasons::UNSCHEDULABLE);
+        let status = || pending(ticket, reasons::UNSCHEDULABLE, &format!("no node has a place: {message}"), now);
         return if unchanged { Plan::default() } else { Plan::status(ticket, status()) };
     }
     let scheduled = guardian.condition("PodScheduled").filter(|condition| condition.status == "True");
@@ -273,14 +271,14 @@ fn waiting(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> Plan {
         _ => "the guardian is starting".to_owned(),
     };
     let told = ticket.status.iter().flat_map(|status| &status.conditions);
-    let mut told = told.filter(|told| told.type_ == conditions::READY && told.reason == "Starting");
+    let mut told = told.filter(|told| told.type_ == conditions::READY && told.reason == reasons::STARTING);
     if told.any(|told| {
         told.message == message
             || message.starts_with("the guardian does") && told.message.starts_with("the guardian does")
     }) {
         return Plan::default();
     }
-    Plan::status(ticket, pending(ticket, "Starting", &message, now))
+    Plan::status(ticket, pending(ticket, reasons::STARTING, &message, now))
 }
 
 fn used(seen: &Observed<'_>, now: Timestamp) -> Plan {
@@ -294,7 +292,7 @@ fn used(seen: &Observed<'_>, now: Timestamp) -> Plan {
     let status = ticket.status.clone().unwrap_or_default();
     let Some(finished) = &status.finish_time else {
         let mut status = TicketStatus { finish_time: Some(Time(now)), ..status };
-        say(&mut status, ticket, false, "PodEnded", "the pod that used it has ended".to_owned(), now);
+        say(&mut status, ticket, false, reasons::POD_ENDED, "the pod that used it has ended".to_owned(), now);
         return Plan::status(ticket, status);
     };
     if seen.counted { clean_up(ticket, finished.0, now) } else { Plan::default() }
@@ -343,7 +341,7 @@ pub fn is_twin(value: i32, preemption: Option<&str>, priority: i32) -> bool {
 pub fn may_wait_for_class(ticket: &Ticket) -> bool {
     match ticket.phase() {
         TicketPhase::Pending => true,
-        TicketPhase::Ready => reason(ticket) != Some(HELD),
+        TicketPhase::Ready => reason(ticket) != Some(reasons::HELD),
         TicketPhase::Claimed | TicketPhase::Used | TicketPhase::Expired | TicketPhase::Lost => false,
     }
 }
@@ -353,7 +351,7 @@ fn guardian_gone(seen: &Observed<'_>, now: Timestamp) -> TicketStatus {
     let running = seen.guardian.filter(|place| is_guardian_of(place.pod, ticket) && !place.pod.is_ending());
     let status = match running.and_then(|place| too_small(place.pod, ticket)) {
         Some(short) => stalled(ticket, Refusal::GuardianTooSmall, &short, now),
-        None => pending(ticket, "GuardianGone", "the guardian is gone; another one is made", now),
+        None => pending(ticket, reasons::GUARDIAN_GONE, "the guardian is gone; another one is made", now),
     };
     match seen.successor.filter(|successor| successor.is_of_use(ticket)) {
         Some(successor) => TicketStatus { guardian_name: Some(successor.pod.name().to_owned()), ..status },

@@ -12,6 +12,7 @@ use crate::handover;
 use crate::matching::{Candidate, Shelf, Verdict, Wait, assign};
 use crate::node::Node;
 use crate::pod::Pod;
+use crate::reasons;
 use crate::resources::Amounts;
 use crate::ticket::{self, is_the_guardian_of};
 
@@ -170,16 +171,19 @@ impl<'a> Scene<'a> {
                     say("Bound", format!("it has the place of ticket `{name}` on node `{node}`"))
                 }
                 (Some((_, name)), None) => {
-                    say("HandingOver", format!("the scheduler is to bind it to the place of ticket `{name}`"))
+                    say(reasons::HANDING_OVER, format!("the scheduler is to bind it to the place of ticket `{name}`"))
                 }
-                (None, _) => say("WithoutTicket", "it went on without a ticket".to_owned()),
+                (None, _) => say(reasons::WITHOUT_TICKET, "it went on without a ticket".to_owned()),
             };
         }
         if let Some(ticket) = claim {
             let (name, node) = (key(ticket), handover::node_of(ticket).unwrap_or_default());
             let step =
                 if handover::is_nominated(pod, ticket) { "the guardian's going" } else { "its turn on the node" };
-            return say("HandingOver", format!("ticket `{name}` on node `{node}` is given to it; it waits for {step}"));
+            return say(
+                reasons::HANDING_OVER,
+                format!("ticket `{name}` on node `{node}` is given to it; it waits for {step}"),
+            );
         }
         let verdict =
             self.verdicts(now).into_iter().find(|(one, _)| one.uid() == pod.uid()).map(|(_, verdict)| verdict);

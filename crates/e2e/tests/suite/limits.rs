@@ -93,7 +93,8 @@ async fn a_guardian_that_is_made_smaller_is_replaced(case: &Case) -> Result<()> 
     let uid = |log: &Log<Pod>| log.get(&name).and_then(|pod| pod.uid());
     let small = uid(&case.pods.log());
     // As a kubelet says that it can resize; a simulated node is silent about it.
-    let able = r#"[{"op": "add", "path": "/status/containerStatuses/0/resources", "value": {"requests": {"cpu": "500m"}}}]"#;
+    let able =
+        r#"[{"op": "add", "path": "/status/containerStatuses/0/resources", "value": {"requests": {"cpu": "500m"}}}]"#;
     case.kubectl().get(&["patch", "pod", &name, "--subresource=status", "--type=json", "--patch", able]).await?;
     let resized = r#"{"spec": {"containers": [{"name": "guardian", "resources": {"requests": {"cpu": "1m"}}}]}}"#;
     case.kubectl().get(&["patch", "pod", &name, "--subresource=resize", "--patch", resized]).await?;

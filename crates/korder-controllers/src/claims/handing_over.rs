@@ -10,6 +10,7 @@ use korder_api::{Ticket, TicketPhase, TicketStatus, names};
 use korder_core::handover::{self, Action, Claim, Step};
 use korder_core::node::Node;
 use korder_core::pod::Pod;
+use korder_core::reasons;
 use korder_core::scheduler::{self, Lease, Scheduler};
 use korder_core::ticket;
 use serde_json::json;
@@ -134,8 +135,7 @@ async fn measured(claims: &Claims, cx: &Context, seen: &Seen, action: &Action) -
             metrics.place_is_lost("guardian-not-removed");
         }
         Action::Withdraw(reason, _)
-            if *reason != handover::REASON_GATE_REMOVED
-                && seen.claimant.as_ref().is_some_and(|pod| !pod.is_gated()) =>
+            if *reason != reasons::GATE_REMOVED && seen.claimant.as_ref().is_some_and(|pod| !pod.is_gated()) =>
         {
             metrics.place_is_lost("not-placed");
         }
@@ -161,7 +161,7 @@ async fn act<'a>(
             let removed = remove_guardian(claims, seen, pod, guardian).await;
             if let Err(error) = &removed
                 && write::is_refused_for_good(error)
-                && ticket::reason(&seen.ticket) != Some(ticket::REASON_NOT_REMOVED)
+                && ticket::reason(&seen.ticket) != Some(reasons::GUARDIAN_NOT_REMOVED)
             {
                 let status = ticket::not_removed(&seen.ticket, &error.to_string(), cx.now());
                 write_status(claims, cx, seen, status).await?;
@@ -205,10 +205,10 @@ async fn refused(
 ) -> Result<(), kube::Error> {
     let why = format!("the pod can't be written: {error}");
     claims.unwritable().remember(pod.uid(), cx.now());
-    news::tell(&cx.recorder, pod, "HandOver", REASON_REFUSED, &why);
+    news::tell(&cx.recorder, pod, "HandOver", reasons::WRITE_REFUSED, &why);
     if handover::is_nominated(pod, &seen.ticket) {
         // The nomination would count against others for nothing. Where this is refused too, it stays.
-        if let Err(error) = withdraw(claims, cx, pod, REASON_REFUSED, &why).await
+        if let Err(error) = withdraw(claims, cx, pod, reasons::WRITE_REFUSED, &why).await
             && !write::is_refused_for_good(&error)
         {
             return Err(error);
@@ -216,9 +216,6 @@ async fn refused(
     }
     give_back(claims, cx, seen, &why).await
 }
-
-/// Why a pod gets no ticket that can't be written.
-const REASON_REFUSED: &str = "WriteRefused";
 
 async fn give_back(claims: &Claims, cx: &Context, seen: &Seen, why: &str) -> Result<(), kube::Error> {
     let status = ticket::given_back(&seen.ticket, seen.guardian.as_deref(), why, cx.now());

@@ -13,6 +13,7 @@ use korder_core::matching::{Candidate, Shelf, Verdict, Wait, assign, rests_until
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::pod::Pod;
+use korder_core::reasons;
 use korder_core::ticket;
 use serde_json::json;
 
@@ -153,7 +154,7 @@ async fn claim(claims: &Claims, cx: &Context, pod: &Pod, ticket: &Ticket) -> Res
     let written = Ticket { status: Some(status), ..ticket.clone() };
     let write = write::status(&claims.client, &claims.caches.tickets, &written);
     claims.doubts.over(key(ticket), write).await?;
-    news::tell(&cx.recorder, ticket, "Claim", "HandingOver", &note);
+    news::tell(&cx.recorder, ticket, "Claim", reasons::HANDING_OVER, &note);
     Ok(())
 }
 

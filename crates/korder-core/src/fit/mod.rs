@@ -20,6 +20,7 @@ use jiff::Timestamp;
 
 use crate::node::Node;
 use crate::pod::{HostPort, Pod, StorageClaim};
+use crate::reasons;
 use crate::resources::{Amounts, Shortage};
 use affinity::Neighbours;
 use spread::Domains;
@@ -97,9 +98,9 @@ impl Misfit {
     /// The reason in one word, as it stands in conditions.
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::NotSupportedYet(_) => "NotSupportedYet",
-            Self::HigherPriority { .. } => "HigherPriorityWaiting",
-            _ => "NoTicketFits",
+            Self::NotSupportedYet(_) => reasons::NOT_SUPPORTED_YET,
+            Self::HigherPriority { .. } => reasons::HIGHER_PRIORITY_WAITING,
+            _ => reasons::NO_TICKET_FITS,
         }
     }
 }

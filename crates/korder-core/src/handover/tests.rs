@@ -294,12 +294,12 @@ fn the_plan_wakes_when_a_new_scheduler_has_had_its_time() {
 impl Case {
     /// The pod was let go for another ticket, and did not get that place.
     fn lost_before(self) -> Self {
-        self.pod(ungated).pod(|pod| with_reason(pod, REASON_PLACE_LOST))
+        self.pod(ungated).pod(|pod| with_reason(pod, reasons::PLACE_LOST))
     }
 
     /// Its second nomination.
     fn nominated_again(self) -> Self {
-        self.lost_before().nominated().pod(|pod| with_reason(pod, CLAIMED_AGAIN))
+        self.lost_before().nominated().pod(|pod| with_reason(pod, reasons::CLAIMED_AGAIN))
     }
 }
 
@@ -308,7 +308,7 @@ fn with_reason(mut pod: Pod, reason: &str) -> Pod {
     let case = Case::claimed(1).nominated();
     let mut condition = case.claimant.unwrap().status.conditions.remove(0);
     condition.reason = reason.into();
-    condition.status = if reason == CLAIMED_AGAIN { "True" } else { "False" }.into();
+    condition.status = if reason == reasons::CLAIMED_AGAIN { "True" } else { "False" }.into();
     pod.status.conditions.push(condition);
     pod
 }
@@ -317,7 +317,7 @@ fn with_reason(mut pod: Pod, reason: &str) -> Pod {
 fn a_pod_that_lost_its_place_goes_through_the_stages_once_more_without_a_gate() {
     let lost = || Case::claimed(1).lost_before();
     assert!(may_try_again(&lost().claimant.unwrap()));
-    assert_eq!(nomination_reason(&lost().claimant.unwrap()), CLAIMED_AGAIN);
+    assert_eq!(nomination_reason(&lost().claimant.unwrap()), reasons::CLAIMED_AGAIN);
     assert_eq!(actions(&[lost()], at(SOON)), [(0, Action::Nominate)]);
     let again = || Case::claimed(1).nominated_again();
     assert!(!may_try_again(&again().claimant.unwrap()));
@@ -335,8 +335,8 @@ fn a_pod_that_lost_its_place_goes_through_the_stages_once_more_without_a_gate() 
     // It found another place on the same node.
     assert!(matches!(actions(&[bound(again())], at(SOON))[..], [(0, Action::Withdraw(..))]));
     let late = actions(&[freed()], at(10) + DEADLINE);
-    assert!(matches!(late[..], [(0, Action::Withdraw(REASON_PLACE_LOST_AGAIN, _))]), "{late:?}");
-    let third = with_reason(ungated(claimant(1)), REASON_PLACE_LOST_AGAIN);
+    assert!(matches!(late[..], [(0, Action::Withdraw(reasons::PLACE_LOST_AGAIN, _))]), "{late:?}");
+    let third = with_reason(ungated(claimant(1)), reasons::PLACE_LOST_AGAIN);
     assert!(!may_try_again(&third));
 }
 
@@ -349,7 +349,7 @@ fn a_guardian_that_can_t_be_removed_costs_its_ticket_and_not_its_pod() {
     };
     for case in [Case::claimed(1).leaving(), refused(Case::claimed(1).nominated())] {
         let steps = actions(&[case], late);
-        assert!(matches!(steps[..], [(0, Action::Withdraw(REASON_TICKET_LOST, _))]), "{steps:?}");
+        assert!(matches!(steps[..], [(0, Action::Withdraw(reasons::TICKET_LOST, _))]), "{steps:?}");
     }
     let held = |mut case: Case| {
         case.guardian = case.guardian.map(ending);
@@ -370,11 +370,11 @@ fn the_free_places_of_a_batch_do_not_wait_for_one_whose_guardian_stays() {
     let told = |case: Case| {
         case.pod(|mut pod| {
             pod.status.nominated_node_name = None;
-            with_reason(pod, REASON_TICKET_LOST)
+            with_reason(pod, reasons::TICKET_LOST)
         })
     };
     let steps = actions(&[Case::claimed(1).free(), refused(Case::claimed(2).nominated())], at(SOON));
-    assert!(matches!(steps[..], [(0, Action::Ungate), (1, Action::Withdraw(REASON_TICKET_LOST, _))]), "{steps:?}");
+    assert!(matches!(steps[..], [(0, Action::Ungate), (1, Action::Withdraw(reasons::TICKET_LOST, _))]), "{steps:?}");
     let steps = actions(&[Case::claimed(1).free(), refused(told(Case::claimed(2).nominated()))], at(SOON));
     assert_eq!(steps, [(0, Action::Ungate), (1, Action::Lose(STUCK))]);
     // One that somebody's finalizer keeps is given the time that others need.
@@ -383,15 +383,15 @@ fn the_free_places_of_a_batch_do_not_wait_for_one_whose_guardian_stays() {
         leaving()[1].guardian.as_ref().and_then(|guardian| guardian.metadata.deletion_timestamp.clone()).unwrap().0;
     assert_eq!(actions(&leaving(), went + HELD_UP - SignedDuration::from_secs(1)), []);
     let steps = actions(&leaving(), went + HELD_UP);
-    assert!(matches!(steps[..], [(0, Action::Ungate), (1, Action::Withdraw(REASON_TICKET_LOST, _))]), "{steps:?}");
+    assert!(matches!(steps[..], [(0, Action::Ungate), (1, Action::Withdraw(reasons::TICKET_LOST, _))]), "{steps:?}");
 }
 
 #[test]
 fn whose_gate_was_removed_by_hand_gets_no_second_ticket_for_it() {
     let by_hand = Case::claimed(1).nominated().pod(ungated);
     let steps = actions(&[by_hand], at(SOON));
-    assert!(matches!(steps[..], [(0, Action::Withdraw(REASON_GATE_REMOVED, _))]), "{steps:?}");
-    let told = Case::claimed(1).nominated().pod(ungated).pod(|pod| with_reason(pod, REASON_GATE_REMOVED));
+    assert!(matches!(steps[..], [(0, Action::Withdraw(reasons::GATE_REMOVED, _))]), "{steps:?}");
+    let told = Case::claimed(1).nominated().pod(ungated).pod(|pod| with_reason(pod, reasons::GATE_REMOVED));
     assert!(!may_try_again(told.claimant.as_ref().unwrap()));
 }
 
@@ -431,7 +431,7 @@ fn a_gated_pod_gets_no_place_on_a_node_that_takes_it_no_more() {
     for node in [None, Some(&cordoned)] {
         let with = |case: Case| Case { node: node.cloned(), ..case };
         assert_eq!(actions(&[with(Case::claimed(1))], at(SOON)), [(0, Action::GiveBack(CLOSED))]);
-        let withdraw = [(0, Action::Withdraw(REASON_TICKET_LOST, CLOSED))];
+        let withdraw = [(0, Action::Withdraw(reasons::TICKET_LOST, CLOSED))];
         assert_eq!(actions(&[with(Case::claimed(1).nominated())], at(SOON)), withdraw);
         assert_eq!(actions(&[with(Case::claimed(1).leaving())], at(SOON)), withdraw);
         assert_eq!(actions(&[with(Case::claimed(1).free())], at(SOON)), withdraw);

@@ -15,6 +15,7 @@ use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::order;
 use crate::pod::Pod;
+use crate::reasons;
 use crate::resources::Amounts;
 use crate::ticket::{holds_all, is_the_guardian_of};
 
@@ -259,7 +260,7 @@ impl<'a> Shelf<'a> {
         } else {
             format!("there is no order `{namespace}/{name}` that admits pods of namespace `{of}`")
         };
-        Wait::new("OrderNotFound", message)
+        Wait::new(reasons::ORDER_NOT_FOUND, message)
     }
 
     /// Whether a ticket is of the name and the order that a pod names, and of an order that admits it.
@@ -368,10 +369,11 @@ fn has_labels(applicant: &Applicant<'_>, ticket: &Ticket) -> bool {
 
 fn no_ticket(wanted: Wanted<'_>, misfit: Option<(&Ticket, Misfit)>, complete: bool) -> Wait {
     match misfit {
-        None if complete => {
-            Wait::new("OrderComplete", format!("no {wanted} is ready, and the order makes none again: it is complete"))
-        }
-        None => Wait::new("NoTicketReady", format!("no {wanted} is ready")),
+        None if complete => Wait::new(
+            reasons::ORDER_COMPLETE,
+            format!("no {wanted} is ready, and the order makes none again: it is complete"),
+        ),
+        None => Wait::new(reasons::NO_TICKET_READY, format!("no {wanted} is ready")),
         Some((ticket, misfit)) => {
             let name = ticket.metadata.name.as_deref().unwrap_or_default();
             Wait::new(misfit.reason(), format!("no ready {wanted} fits; `{name}`: {misfit}"))

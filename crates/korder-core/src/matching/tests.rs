@@ -154,7 +154,7 @@ fn a_pod_that_lost_its_place_rests() {
     pod.status.conditions.push(crate::pod::PodCondition {
         type_: names::CONDITION_TICKET_BOUND.into(),
         status: "False".into(),
-        reason: REASON_PLACE_LOST.into(),
+        reason: reasons::PLACE_LOST.into(),
         message: String::new(),
         last_transition_time: Some(Time(at(10))),
         last_probe_time: None,
@@ -429,7 +429,7 @@ fn only_what_a_pod_was_told_has_changed() {
     assert!(!is_only_retold(&claimant(1), &first), "it was not told before");
     assert!(!is_only_retold(&first, &first), "whatever it is, it is not that");
     for change in [
-        |pod: &mut Pod| pod.status.conditions[0].reason = REASON_PLACE_LOST.into(),
+        |pod: &mut Pod| pod.status.conditions[0].reason = reasons::PLACE_LOST.into(),
         |pod: &mut Pod| pod.spec.scheduling_gates.clear(),
         |pod: &mut Pod| pod.metadata.annotations = None,
         |pod: &mut Pod| pod.metadata.deletion_timestamp = Some(Time(at(5))),

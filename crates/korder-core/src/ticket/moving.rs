@@ -22,17 +22,13 @@ use crate::handover::node_of;
 use crate::limits::Refusal;
 use crate::node::Node;
 use crate::pod::Toleration;
+use crate::reasons;
 
 /// Taints of nodes whose kubelet does not answer, or is not ready.
 const SILENT: [&str; 2] = ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"];
 /// Most silent nodes speak again, as after a restart: only one that is silent for longer is left. (Kubernetes evicts its
 /// pods after five minutes.)
 const SILENCE: SignedDuration = SignedDuration::from_secs(60);
-
-/// The successor is on its way.
-const MOVING: &str = "Moving";
-/// There is no place for the successor.
-const NO_OTHER_PLACE: &str = "NoOtherPlace";
 
 /// The next write for a ready ticket whose guardian holds its place.
 pub(super) fn plan(seen: &Observed<'_>, guardian: Place<'_>, now: Timestamp) -> Plan {
@@ -88,11 +84,13 @@ fn under_way(ticket: &Ticket, guardian: Place<'_>, successor: Place<'_>, why: &M
         Plan::status(ticket, still_here(ticket, reason, message, now))
     };
     match (successor.pod.unschedulable(), reason(ticket)) {
-        (Some(_), Some(NO_OTHER_PLACE)) | (None, Some(MOVING | NO_OTHER_PLACE)) => Plan::default(),
-        (Some(message), _) => tell(NO_OTHER_PLACE, &format!("no other node has one: {message}")),
+        (Some(_), Some(reasons::NO_OTHER_PLACE)) | (None, Some(reasons::MOVING | reasons::NO_OTHER_PLACE)) => {
+            Plan::default()
+        }
+        (Some(message), _) => tell(reasons::NO_OTHER_PLACE, &format!("no other node has one: {message}")),
         (None, _) => match successor.pod.created().map(|made| made + QUIET_START).filter(|&until| now < until) {
             Some(until) => Plan::wait_until(until),
-            None => tell(MOVING, &format!("guardian `{}` is to hold one elsewhere", successor.pod.name())),
+            None => tell(reasons::MOVING, &format!("guardian `{}` is to hold one elsewhere", successor.pod.name())),
         },
     }
 }

@@ -6,10 +6,11 @@ use korder_api::ticket::ClaimRef;
 use korder_api::{Ticket, TicketPhase, TicketStatus};
 
 use super::held::{holds, too_large};
-use super::{HELD, is_the_guardian_of};
+use super::is_the_guardian_of;
 use crate::conditions::{self, Progress, Say};
 use crate::limits::Refusal;
 use crate::pod::Pod;
+use crate::reasons;
 
 /// The reason of the ticket's `Ready` condition.
 pub fn reason(ticket: &Ticket) -> Option<&str> {
@@ -38,7 +39,7 @@ pub fn claimed(ticket: &Ticket, pod: &Pod, now: Timestamp) -> TicketStatus {
         claim_ref: Some(ClaimRef::new(pod.namespace(), pod.name(), pod.uid(), now)),
         ..ticket.status.clone().unwrap_or_default()
     };
-    say(&mut status, ticket, true, "HandingOver", format!("given to pod `{}`", pod.name()), now);
+    say(&mut status, ticket, true, reasons::HANDING_OVER, format!("given to pod `{}`", pod.name()), now);
     status
 }
 
@@ -48,7 +49,7 @@ pub fn in_use(ticket: &Ticket, now: Timestamp) -> TicketStatus {
     // From here on it lasts as long as its pod.
     status.expiration_time = None;
     let holder = status.claim_ref.as_ref().map(|claim| claim.name.clone()).unwrap_or_default();
-    say(&mut status, ticket, true, "InUse", format!("pod `{holder}` has the place"), now);
+    say(&mut status, ticket, true, reasons::IN_USE, format!("pod `{holder}` has the place"), now);
     status
 }
 
@@ -56,24 +57,21 @@ pub fn in_use(ticket: &Ticket, now: Timestamp) -> TicketStatus {
 pub fn given_back(ticket: &Ticket, guardian: Option<&Pod>, why: &str, now: Timestamp) -> TicketStatus {
     match guardian.filter(|guardian| holds(guardian, ticket) && is_the_guardian_of(guardian, ticket)) {
         Some(guardian) => held_status(ticket, guardian, now),
-        None => pending(ticket, "GivenBack", why, now),
+        None => pending(ticket, reasons::GIVEN_BACK, why, now),
     }
 }
 
 /// The status of a ticket whose place can't be freed or held any more.
 pub fn lost(ticket: &Ticket, why: &str, now: Timestamp) -> TicketStatus {
     let mut status = TicketStatus { phase: Some(TicketPhase::Lost), finish_time: Some(Time(now)), ..unheld(ticket) };
-    say(&mut status, ticket, false, "Lost", why.to_owned(), now);
+    say(&mut status, ticket, false, reasons::LOST, why.to_owned(), now);
     status
 }
-
-/// The reason of a claimed ticket whose guardian the API server does not let go.
-pub const REASON_NOT_REMOVED: &str = "GuardianNotRemoved";
 
 /// The status of a claimed ticket whose guardian the API server does not let go.
 pub fn not_removed(ticket: &Ticket, why: &str, now: Timestamp) -> TicketStatus {
     let mut status = ticket.status.clone().unwrap_or_default();
-    say(&mut status, ticket, true, REASON_NOT_REMOVED, format!("the guardian can't be removed: {why}"), now);
+    say(&mut status, ticket, true, reasons::GUARDIAN_NOT_REMOVED, format!("the guardian can't be removed: {why}"), now);
     status
 }
 
@@ -96,7 +94,7 @@ pub(super) fn held_status(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> Ti
         expiration_time,
         ..before
     };
-    say(&mut status, ticket, true, HELD, message, now);
+    say(&mut status, ticket, true, reasons::HELD, message, now);
     status
 }
 
@@ -106,7 +104,7 @@ pub(super) fn expired(ticket: &Ticket, now: Timestamp) -> TicketStatus {
         finish_time: Some(Time(now)),
         ..ticket.status.clone().unwrap_or_default()
     };
-    say(&mut status, ticket, false, "Expired", "no pod came before its time was over".to_owned(), now);
+    say(&mut status, ticket, false, reasons::EXPIRED, "no pod came before its time was over".to_owned(), now);
     status
 }
 

@@ -5,30 +5,33 @@ use korder_api::{TicketPhase, names};
 use super::Scene;
 use crate::ask::Wanted;
 use crate::conditions::READY;
+use crate::reasons;
 
 /// What somebody could do for a pod that waits for this reason.
 pub(super) fn for_pod(scene: &Scene<'_>, wanted: Option<Wanted<'_>>, reason: &str) -> Vec<String> {
     let one = |text: String| vec![text];
     match reason {
-        "OrderNotFound" => {
+        reasons::ORDER_NOT_FOUND => {
             one(format!("make that order, or make the pod anew with another one in `{}`", names::ANNOTATION_ORDER))
         }
-        "NoTicketReady" | "OrderComplete" => wanted.map(|wanted| for_more(scene, wanted)).unwrap_or_default(),
-        "NoTicketFits" => {
+        reasons::NO_TICKET_READY | reasons::ORDER_COMPLETE => {
+            wanted.map(|wanted| for_more(scene, wanted)).unwrap_or_default()
+        }
+        reasons::NO_TICKET_FITS => {
             one("an order whose tickets reserve what the pod requests, on nodes where the pod may run".to_owned())
         }
-        "HigherPriorityWaiting" => {
+        reasons::HIGHER_PRIORITY_WAITING => {
             one("room for the pod of higher priority: it would take any place that becomes free".to_owned())
         }
-        "NotSupportedYet" => one("make the pod anew without that, or without asking for a ticket".to_owned()),
-        "InvalidAnnotation" => one("make the pod anew with the annotation corrected".to_owned()),
-        "OtherGate" => one("whoever has put the other gate there has to take it off".to_owned()),
-        "GroupIncomplete" => one("the missing pods of its group".to_owned()),
-        "GateRemoved" => one(format!("make the pod anew, and leave its gate `{}` to korder", names::GATE)),
-        "WriteRefused" => {
+        reasons::NOT_SUPPORTED_YET => one("make the pod anew without that, or without asking for a ticket".to_owned()),
+        reasons::INVALID_ANNOTATION => one("make the pod anew with the annotation corrected".to_owned()),
+        reasons::OTHER_GATE => one("whoever has put the other gate there has to take it off".to_owned()),
+        reasons::GROUP_INCOMPLETE => one("the missing pods of its group".to_owned()),
+        reasons::GATE_REMOVED => one(format!("make the pod anew, and leave its gate `{}` to korder", names::GATE)),
+        reasons::WRITE_REFUSED => {
             one("let korder's controllers write the pod: an admission rule of yours refuses that".to_owned())
         }
-        "PlaceLost" => one("nothing: another place is tried half a minute after the last".to_owned()),
+        reasons::PLACE_LOST => one("nothing: another place is tried half a minute after the last".to_owned()),
         _ => vec![],
     }
 }
@@ -47,11 +50,11 @@ fn for_more(scene: &Scene<'_>, wanted: Wanted<'_>) -> Vec<String> {
         let conditions = order.status.iter().flat_map(|status| &status.conditions);
         let ready = conditions.into_iter().find(|condition| condition.type_ == READY);
         match ready.map(|ready| ready.reason.as_str()) {
-            Some("Complete") => advice.push(format!(
+            Some(reasons::COMPLETE) => advice.push(format!(
                 "order `{name}` makes no more tickets: raise its `replicas`, or make another order"
             )),
-            Some("Ready") => advice.push(format!("order `{name}` has all its tickets ready, and others are before this pod or take them: raise its `replicas`")),
-            Some("Paused") => advice.push(format!("order `{name}` is paused: set `spec.paused: false`")),
+            Some(reasons::ALL_READY) => advice.push(format!("order `{name}` has all its tickets ready, and others are before this pod or take them: raise its `replicas`")),
+            Some(reasons::PAUSED) => advice.push(format!("order `{name}` is paused: set `spec.paused: false`")),
             Some(_) => advice.push(format!("order `{name}`: {}", ready.map(|ready| ready.message.as_str()).unwrap_or_default())),
             None => {}
         }

@@ -94,7 +94,7 @@ fn placeless(number: i64) -> Pod {
     pod.status.conditions.push(crate::pod::PodCondition {
         type_: names::CONDITION_TICKET_BOUND.to_owned(),
         status: "False".to_owned(),
-        reason: crate::matching::REASON_PLACE_LOST.to_owned(),
+        reason: reasons::PLACE_LOST.to_owned(),
         ..crate::pod::PodCondition::default()
     });
     pod
