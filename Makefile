@@ -63,6 +63,7 @@ lint: ## Check format, lints, documentation and that what is generated is fresh
 	@# With the flags of the build, or all of Kubernetes is compiled once more.
 	cd kubernetes && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 GOFLAGS=-trimpath go vet ./...
 	cd kubernetes/support && CGO_ENABLED=0 GOFLAGS=-trimpath go vet ./...
+	scripts/kube-score deploy/install.yaml > /dev/null
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
@@ -81,7 +82,7 @@ undeploy uninstall: build ## Remove korder from the current cluster
 	$(KORDER) uninstall
 
 run: build ## Run the controllers here, against the current cluster, in the account that they have there
-	$(KORDER) controller --as system:serviceaccount:korder-system:korder-controller-manager
+	$(KORDER) controller --leader-elect --as system:serviceaccount:korder-system:korder-controller-manager
 
 up: build ## Start an embedded Kubernetes with korder on it
 	$(KORDER) up $(ARGS)

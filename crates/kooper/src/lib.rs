@@ -15,6 +15,7 @@
 //! | **Handler**: called for what happens to an object | [`Handler`], made a controller by [`handle`] |
 //! | **Controller**: runs until it is stopped | [`Controller`], put together by [`ControllerBuilder`] |
 //! | **Operator**: controllers and CRDs as one | [`Operator`] |
+//! | **Leader election**: of several processes one acts | [`Elected`], a controller around a controller |
 //!
 //! Between retriever and controller stands the [`Cache`]: it holds the objects, and its changes are what drives
 //! controllers. A [`Handler`] is the simple form, one call for one object. Where one object is not the unit of work (all
@@ -101,7 +102,7 @@
 //! # What it must not know
 //!
 //! Any particular kind, HTTP servers, argument parsers, files. It picks no version of Kubernetes for `k8s-openapi`: the
-//! program does. It does not elect leaders, serve metrics, or answer probes.
+//! program does. It does not serve metrics, or answer probes.
 
 mod backoff;
 mod cache;
@@ -110,6 +111,7 @@ mod conditions;
 mod context;
 mod controller;
 mod crd;
+mod election;
 mod handler;
 mod key;
 mod operator;
@@ -129,6 +131,7 @@ pub use conditions::{ConditionStatus, NewCondition, set_condition};
 pub use context::Context;
 pub use controller::{Controller, ControllerBuilder, Reconciler, WorkKey};
 pub use crd::{ApplyCrd, Crd, CustomResources, VerifyCrd};
+pub use election::{Elected, Leadership};
 pub use handler::{Handler, HandlerReconciler, handle};
 pub use key::Key;
 pub use operator::Operator;

@@ -13,6 +13,8 @@ pub const API_VERSION: &str = "core.korder.dev/v1alpha1";
 pub const SYSTEM_NAMESPACE: &str = "korder-system";
 /// The service account (and Deployment) of the controllers.
 pub const CONTROLLER_NAME: &str = "korder-controller-manager";
+/// The Lease by which one of the controllers' processes leads, in [`SYSTEM_NAMESPACE`].
+pub const LEADER_LEASE: &str = "korder-controllers";
 /// The field manager of all the controllers' writes.
 pub const CONTROLLER_FIELD_MANAGER: &str = "korder-controller";
 /// The service account (and Deployment) of the admission webhook, and its field manager.

@@ -28,6 +28,7 @@ pub struct Metrics {
     waits: Histogram,
     steps: Family<Step, Histogram>,
     lost: Family<Cause, Counter>,
+    leads: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -57,6 +58,7 @@ impl Default for Metrics {
         let waits = Histogram::new(WAITS);
         let steps = Family::<Step, Histogram>::new_with_constructor(|| Histogram::new(STEPS));
         let lost = Family::default();
+        let leads = Gauge::default();
         let mut registry = Registry::with_prefix("korder");
         registry.register("tickets", "Tickets that are there, by phase", tickets.clone());
         registry.register("claims", "Claims that are over, by outcome", claims.clone());
@@ -67,18 +69,20 @@ impl Default for Metrics {
         );
         registry.register("hand_over_seconds", "From the claim until a step of the hand-over was done", steps.clone());
         registry.register("tickets_lost", "Places that were lost, by cause", lost.clone());
-        Self { registry: Arc::new(registry), tickets, claims, waits, steps, lost }
+        registry.register("leads", "Whether this process is the one that acts", leads.clone());
+        Self { registry: Arc::new(registry), tickets, claims, waits, steps, lost, leads }
     }
 }
 
 impl Metrics {
-    /// All of them in the text format, the tickets counted now.
-    pub fn render(&self, caches: &Caches) -> String {
+    /// All of them in the text format, the tickets counted now. `leads` tells whether the controllers run in this process.
+    pub fn render(&self, caches: &Caches, leads: bool) -> String {
         use TicketPhase::{Claimed, Expired, Lost, Pending, Ready, Used};
         for phase in [Pending, Ready, Claimed, Used, Expired, Lost].map(TicketPhase::as_str) {
             let count = caches.tickets.by_index(BY_PHASE, phase).len();
             self.tickets.get_or_create(&Phase { phase }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+        self.leads.set(leads.into());
         let mut text = String::new();
         // Writing to a string does not fail.
         encode(&mut text, &self.registry).unwrap_or_default();

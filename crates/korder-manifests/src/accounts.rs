@@ -1,6 +1,6 @@
 //! The namespace, and what each program may do: verb by verb, an account each.
 
-use korder_api::names::{CONTROLLER_NAME, GROUP, SYSTEM_NAMESPACE, WEBHOOK_NAME};
+use korder_api::names::{CONTROLLER_NAME, GROUP, LEADER_LEASE, SYSTEM_NAMESPACE, WEBHOOK_NAME};
 use korder_api::{Order, Ticket};
 use kube::CustomResourceExt;
 use kube::core::DynamicObject;
@@ -21,12 +21,14 @@ pub(crate) fn not_the_controller() -> (&'static str, String) {
     ("is-not-the-controller", format!("request.userInfo.username != '{}'", controller_user()))
 }
 
-/// The namespace of korder's own programs.
+/// The namespace of korder's own programs, which meet the strictest pod security standard, as do guardians.
 pub(crate) fn namespace() -> DynamicObject {
+    let mut labels = labels::ours();
+    labels["pod-security.kubernetes.io/enforce"] = json!("restricted");
     object(json!({
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": { "name": SYSTEM_NAMESPACE, "labels": labels::ours() },
+        "metadata": { "name": SYSTEM_NAMESPACE, "labels": labels },
     }))
 }
 
@@ -49,6 +51,7 @@ pub(crate) fn rights() -> Vec<DynamicObject> {
     [
         granted(CONTROLLER_NAME, None, &controller_rules()),
         granted(CONTROLLER_NAME, Some("kube-system"), &scheduler_rules()),
+        granted(CONTROLLER_NAME, Some(SYSTEM_NAMESPACE), &leader_rules()),
         granted(WEBHOOK_NAME, None, &webhook_rules()),
         granted(WEBHOOK_NAME, Some(SYSTEM_NAMESPACE), &certificate_rules()),
     ]
@@ -80,6 +83,15 @@ fn controller_rules() -> Value {
 /// A hand-over must know when a scheduler begins; which Leases are schedulers', only the pods tell.
 fn scheduler_rules() -> Value {
     json!([{ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list", "watch"] }])
+}
+
+/// Making can't be narrowed by name.
+fn leader_rules() -> Value {
+    json!([
+        { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"] },
+        { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [LEADER_LEASE],
+          "verbs": ["get", "update"] },
+    ])
 }
 
 /// The webhook writes its certificate authority into its own configuration.

@@ -5,12 +5,15 @@
 //! the host of an embedded cluster. This crate must not know a cluster: it neither reads nor writes one.
 
 mod accounts;
+mod availability;
 mod controllers_own;
 mod crds;
 mod gate;
 mod guardians;
 mod labels;
+mod leader;
 mod misplaced;
+mod network;
 mod not_built_yet;
 mod pod_annotations;
 mod policy;
@@ -45,8 +48,14 @@ pub struct Options {
 ///
 /// The gate comes last: from then on pods that ask for a ticket wait for the programs.
 pub fn manifests(options: &Options) -> Vec<DynamicObject> {
+    // What is about pods of the programs, where they are pods.
+    let only_pods = |objects| match options.profile {
+        Profile::InCluster { .. } => objects,
+        Profile::Host { .. } => vec![],
+    };
     [
         vec![accounts::namespace()],
+        only_pods(vec![availability::priority_class()]),
         crds(),
         accounts::service_accounts(),
         accounts::rights(),
@@ -58,6 +67,9 @@ pub fn manifests(options: &Options) -> Vec<DynamicObject> {
         controllers_own::policies(),
         guardians::policies(),
         ticket_spec::policies(),
+        leader::policies(),
+        only_pods(network::policies()),
+        only_pods(availability::budgets()),
         programs::programs(&options.profile),
         gate::gate(options),
     ]

@@ -4,6 +4,7 @@ use korder_api::names::{ANNOTATION_RUNS_ON, CONTROLLER_NAME, SYSTEM_NAMESPACE, W
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use crate::availability::{PRIORITY_CLASS, spread};
 use crate::{labels, object};
 
 /// Where the programs run.
@@ -37,24 +38,22 @@ struct Program {
     name: &'static str,
     arguments: Vec<String>,
     ports: Value,
-    replicas: u32,
-    strategy: Option<&'static str>,
 }
 
 /// The Deployments and the Services.
 pub(crate) fn programs(profile: &Profile) -> Vec<DynamicObject> {
     let health = format!("--health-address=0.0.0.0:{HEALTH_PORT}");
-    let controller = Program {
+    let mut controller = Program {
         name: CONTROLLER_NAME,
         arguments: vec!["controller".into(), health.clone(), format!("--metrics-address=0.0.0.0:{METRICS_PORT}")],
         ports: json!([
             { "name": "health", "containerPort": HEALTH_PORT },
             { "name": "metrics", "containerPort": METRICS_PORT },
         ]),
-        replicas: 1,
-        // Never two at a time: there is one writer of tickets.
-        strategy: Some("Recreate"),
     };
+    if matches!(profile, Profile::InCluster { .. }) {
+        controller.arguments.push("--leader-elect".into());
+    }
     let webhook = Program {
         name: WEBHOOK_NAME,
         arguments: vec!["webhook".into(), health, format!("--listen=0.0.0.0:{WEBHOOK_PORT}")],
@@ -62,11 +61,6 @@ pub(crate) fn programs(profile: &Profile) -> Vec<DynamicObject> {
             { "name": "health", "containerPort": HEALTH_PORT },
             { "name": "webhook", "containerPort": WEBHOOK_PORT },
         ]),
-        replicas: match profile {
-            Profile::InCluster { .. } => 2,
-            Profile::Host { .. } => 1,
-        },
-        strategy: None,
     };
     vec![
         deployment(&controller, profile),
@@ -89,7 +83,7 @@ fn service(name: &str, program: &str, port: u16, target: &str) -> DynamicObject 
     }))
 }
 
-fn selector(program: &str) -> Value {
+pub(crate) fn selector(program: &str) -> Value {
     json!({ "app.kubernetes.io/name": program, "app.kubernetes.io/part-of": "korder" })
 }
 
@@ -98,8 +92,13 @@ fn deployment(program: &Program, profile: &Profile) -> DynamicObject {
     let mut metadata = json!({ "name": program.name, "namespace": SYSTEM_NAMESPACE, "labels": labels });
     let mut template = json!({ "labels": labels });
     let mut pod = pod(program);
-    match profile {
-        Profile::InCluster { image } => pod["containers"][0]["image"] = json!(image),
+    let replicas = match profile {
+        Profile::InCluster { image } => {
+            pod["containers"][0]["image"] = json!(image);
+            pod["priorityClassName"] = json!(PRIORITY_CLASS);
+            pod["topologySpreadConstraints"] = spread(program.name);
+            2
+        }
         Profile::Host { .. } => {
             metadata["annotations"] = json!({
                 ANNOTATION_RUNS_ON: "host",
@@ -110,16 +109,14 @@ fn deployment(program: &Program, profile: &Profile) -> DynamicObject {
             pod["nodeSelector"] = json!({ "kubernetes.io/hostname": HOST_NODE });
             pod["tolerations"] = json!([{ "key": "korder.dev/host", "operator": "Exists", "effect": "NoSchedule" }]);
             pod["containers"][0]["image"] = json!("korder");
+            1
         }
-    }
-    let mut spec = json!({
-        "replicas": program.replicas,
+    };
+    let spec = json!({
+        "replicas": replicas,
         "selector": { "matchLabels": selector(program.name) },
         "template": { "metadata": template, "spec": pod },
     });
-    if let Some(strategy) = program.strategy {
-        spec["strategy"] = json!({ "type": strategy });
-    }
     object(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec }))
 }
 
@@ -145,6 +142,7 @@ fn pod(program: &Program) -> Value {
             "readinessProbe": probe("/readyz"),
             "resources": {
                 "requests": { "cpu": "100m", "memory": "128Mi" },
+                // No limit of CPU: whoever is throttled renews its Lease too late.
                 "limits": { "memory": "512Mi" },
             },
             "securityContext": {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use k8s_openapi::api::{admissionregistration as admission, apps, core, rbac};
+use k8s_openapi::api::{admissionregistration as admission, apps, core, networking, policy, rbac, scheduling};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -37,6 +37,9 @@ fn every_field_is_one_of_its_kind() {
             "Namespace" => keeps_every_field::<core::v1::Namespace>(object),
             "ServiceAccount" => keeps_every_field::<core::v1::ServiceAccount>(object),
             "Service" => keeps_every_field::<core::v1::Service>(object),
+            "PriorityClass" => keeps_every_field::<scheduling::v1::PriorityClass>(object),
+            "NetworkPolicy" => keeps_every_field::<networking::v1::NetworkPolicy>(object),
+            "PodDisruptionBudget" => keeps_every_field::<policy::v1::PodDisruptionBudget>(object),
             "Deployment" => keeps_every_field::<apps::v1::Deployment>(object),
             "ClusterRole" => keeps_every_field::<rbac::v1::ClusterRole>(object),
             "ClusterRoleBinding" => keeps_every_field::<rbac::v1::ClusterRoleBinding>(object),

@@ -15,6 +15,7 @@ mod gate;
 mod groups;
 mod held;
 mod idle;
+mod installation;
 mod installed;
 mod limits;
 mod meddled;
@@ -26,6 +27,7 @@ mod pods;
 mod power_cut;
 mod programs;
 mod refused;
+mod replicas;
 mod scheduler_agrees;
 mod suite;
 mod theft;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     // Those that take longest begin first.
     installed::tests(&mut suite);
+    replicas::tests(&mut suite);
     metrics::tests(&mut suite);
     power_cut::tests(&mut suite);
     nodes::tests(&mut suite);

@@ -16,8 +16,9 @@ pub(crate) fn tests(suite: &mut Suite) {
 async fn the_controllers_deployment_is_available(case: &Case) -> Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(case.client(), names::SYSTEM_NAMESPACE);
     let deployment = deployments.get(names::CONTROLLER_NAME).await?;
+    let wanted = deployment.spec.and_then(|spec| spec.replicas);
     let status = deployment.status.context("the Deployment has no status")?;
-    ensure!(status.available_replicas == Some(1), "{status:?}");
+    ensure!(status.available_replicas == wanted, "{status:?}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod cache;
 mod crd;
+mod election;
 mod events;
 mod examples;
 mod operator;

@@ -21,6 +21,8 @@ pub(super) const INSTALLED: &[Kind] = &[
     (POLICIES, "ValidatingAdmissionPolicyBinding"),
     (POLICIES, "ValidatingAdmissionPolicy"),
     ("apps/v1", "Deployment"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
     ("v1", "Service"),
     (RBAC, "ClusterRoleBinding"),
     (RBAC, "ClusterRole"),

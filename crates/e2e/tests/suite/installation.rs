@@ -1,0 +1,109 @@
+//! korder on a cluster that was there before, its programs run on the host, each under its own account: simulated nodes run
+//! nothing.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use cluster::{Cluster, NodeTemplate};
+use e2e::{History, Log, korder_program};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use korder_api::names;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::config::{AuthInfo, Kubeconfig};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// Name of the gate's objects.
+pub(crate) const GATE: &str = "gate.korder.dev";
+
+/// A new cluster of two nodes, without korder.
+pub(crate) async fn cluster() -> Result<Cluster> {
+    let nodes = [1, 2].map(|number| NodeTemplate::new(format!("node-{number}")).label("node-type", "compute"));
+    Ok(Cluster::temporary(&nodes, |_| ()).await?)
+}
+
+/// The program, for one cluster.
+pub(crate) struct Korder {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    /// Where the access of its accounts is kept.
+    files: TempDir,
+}
+
+impl Korder {
+    /// The program for this cluster.
+    pub(crate) async fn on(cluster: &Cluster) -> Result<Self> {
+        let kubeconfig = cluster.data_dir().kubeconfig();
+        Ok(Self { program: korder_program().await?, kubeconfig, files: tempfile::tempdir()? })
+    }
+
+    /// Runs a command as the administrator; what it printed.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).arg("--kubeconfig").arg(&self.kubeconfig).kill_on_drop(true);
+        let output = command.output().await.context("cannot run `korder`")?;
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "`korder {}` failed:\n{stdout}{stderr}", arguments.join(" "));
+        Ok(stdout.into_owned())
+    }
+
+    /// Starts one of its programs under its account.
+    pub(crate) async fn start(&self, client: &Client, account: &str, arguments: &[&str]) -> Result<Child> {
+        let kubeconfig = self.access(client, account).await?;
+        Command::new(&self.program)
+            .args(arguments)
+            .args(["--health-address", "127.0.0.1:0"])
+            .env("KUBECONFIG", kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start `korder {}`", arguments.join(" ")))
+    }
+
+    /// Starts the webhook where the API server, which reaches no simulated pods, is then told that it is; returns when
+    /// the API server trusts it.
+    pub(crate) async fn start_webhook(&self, client: &Client) -> Result<Child> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let webhook =
+            self.start(client, names::WEBHOOK_NAME, &["webhook", "--listen", &format!("127.0.0.1:{port}")]).await?;
+        let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+        let here = json!([
+            {"op": "remove", "path": "/webhooks/0/clientConfig/service"},
+            {"op": "add", "path": "/webhooks/0/clientConfig/url", "value": format!("https://127.0.0.1:{port}/gate")},
+        ]);
+        let patch: Patch<()> = Patch::Json(serde_json::from_value(here)?);
+        api.patch(GATE, &PatchParams::default(), &patch).await.context("cannot say where the webhook is")?;
+        let history = History::start(api).await?;
+        let trusted = |log: &Log<MutatingWebhookConfiguration>| {
+            let webhooks = log.get(GATE)?.webhooks.as_ref()?;
+            webhooks.iter().all(|webhook| webhook.client_config.ca_bundle.is_some()).then_some(())
+        };
+        history.until("the webhook has written its certificate authority", trusted).await?;
+        Ok(webhook)
+    }
+
+    /// A kubeconfig with a token of an account.
+    async fn access(&self, client: &Client, account: &str) -> Result<PathBuf> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+        let request = TokenRequest {
+            spec: TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() },
+            ..TokenRequest::default()
+        };
+        let token = accounts.create_token_request(account, &PostParams::default(), &request).await?;
+        let token = token.status.context("the API server gave no token")?.token;
+        let mut access = Kubeconfig::read_from(&self.kubeconfig)?;
+        for user in &mut access.auth_infos {
+            user.auth_info = Some(AuthInfo { token: Some(token.clone().into()), ..AuthInfo::default() });
+        }
+        let path = self.files.path().join(account);
+        std::fs::write(&path, serde_saphyr::to_string(&access)?)?;
+        Ok(path)
+    }
+}
