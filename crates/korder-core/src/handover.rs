@@ -166,7 +166,8 @@ fn batch(stages: &[(Stage, Told)]) -> Option<(Stage, Action)> {
         // A crash may have come between two deletions of one batch.
         if any(Stage::Nominated) {
             remove()
-        } else if any(Stage::Leaving) {
+        } else if any(Stage::Leaving) || stages.iter().any(|(stage, _)| matches!(stage, Stage::OffPromised(..))) {
+            // A nomination that is yet to be withdrawn counts against those that are let go.
             None
         } else {
             Some((Stage::Free, Action::Ungate))
