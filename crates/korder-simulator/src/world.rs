@@ -21,7 +21,14 @@ use serde_json::{Value, json};
 static DEFINITIONS: LazyLock<[Value; 2]> = LazyLock::new(|| [json!(Order::crd()), json!(Ticket::crd())]);
 
 /// The name of the controllers' client in the history.
-pub const CONTROLLERS: &str = "korder";
+const CONTROLLERS: &str = "korder";
+/// The name of the client of further controllers beside the first.
+const SECOND_LEADER: &str = "korder-2";
+
+/// Whether a write is one of the controllers', by whose client sent it.
+pub fn is_controllers(actor: &str) -> bool {
+    [CONTROLLERS, SECOND_LEADER].contains(&actor)
+}
 
 /// How long dead controllers take to be started anew.
 const RESTART: Duration = Duration::from_secs(2);
@@ -57,7 +64,7 @@ impl World {
             define(&sim, definition.clone());
         }
         sim.admit(gate);
-        let (controllers, faults) = controllers(&sim, plan);
+        let (controllers, faults) = controllers(&sim, CONTROLLERS, plan);
         Self {
             scheduler: sim.scheduler(scheduler()).boxed(),
             kubelet: sim.kubelet(KubeletOptions::default()).boxed(),
@@ -127,7 +134,7 @@ impl World {
 
     /// Kills the controllers, and starts others after a time, with faults of their own.
     pub fn restart(&mut self, plan: FaultPlan, after: Duration) {
-        let (controllers, faults) = controllers(&self.sim, plan);
+        let (controllers, faults) = controllers(&self.sim, CONTROLLERS, plan);
         self.faults = faults;
         self.crashes += 1;
         self.controllers = async move {
@@ -139,7 +146,7 @@ impl World {
 
     /// Starts further controllers beside the first.
     pub fn second_leader(&mut self) {
-        self.second = controllers(&self.sim, FaultPlan::none()).0;
+        self.second = controllers(&self.sim, SECOND_LEADER, FaultPlan::none()).0;
     }
 
     /// Ends the further controllers.
@@ -210,8 +217,8 @@ fn gate(request: &AdmissionRequest<'_>, pod: &mut Value) -> Result<(), kooper_si
     Ok(())
 }
 
-fn controllers(sim: &Sim, plan: FaultPlan) -> (BoxFuture<'static, Result<(), BoxError>>, Faults) {
-    let (client, faults) = sim.client_with(CONTROLLERS, plan);
+fn controllers(sim: &Sim, name: &str, plan: FaultPlan) -> (BoxFuture<'static, Result<(), BoxError>>, Faults) {
+    let (client, faults) = sim.client_with(name, plan);
     let clock = sim.clock();
     let clock: Arc<dyn Clock> = Arc::new(move || clock.now());
     let operator = korder_controllers::controllers(&client, &Config::default(), &clock).operator;

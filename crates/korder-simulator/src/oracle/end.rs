@@ -12,7 +12,7 @@ use korder_core::pod::Pod;
 use korder_core::{order, ticket};
 
 use super::record::Record;
-use crate::world::CONTROLLERS;
+use crate::world::is_controllers;
 
 /// How long before the end nothing may be written any more.
 const QUIET: SignedDuration = SignedDuration::from_secs(30);
@@ -20,7 +20,7 @@ const QUIET: SignedDuration = SignedDuration::from_secs(30);
 /// The controllers write nothing more when all is settled.
 pub(super) fn restless(history: &[Record], end: Timestamp) -> Vec<String> {
     let late = |write: &&Arc<Write>| {
-        write.time > end - QUIET && &*write.actor == CONTROLLERS && !write.is_of("events.events.k8s.io")
+        write.time > end - QUIET && is_controllers(&write.actor) && !write.is_of("events.events.k8s.io")
     };
     let tell = |write: &Arc<Write>| {
         format!("write {}: still writing to {} `{}` at the end", write.revision, write.kind, write.name)

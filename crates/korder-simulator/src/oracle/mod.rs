@@ -1,6 +1,7 @@
 //! What must hold of every run, whatever went wrong in it.
 
 mod end;
+mod overlaps;
 mod owners;
 mod places;
 mod record;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use korder_api::{Ticket, TicketPhase};
 
 use super::record::{Change, Record};
-use crate::world::CONTROLLERS;
+use crate::world::is_controllers;
 
 /// How long two leaders at once may have given one pod two tickets, before one of them gives its own back.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(90);
@@ -37,7 +37,7 @@ impl Owners {
         let (write, ticket) = (&record.write, record.write.uid().to_owned());
         let (revision, name) = (write.revision, &write.name);
         let has_place = |ticket: &Ticket| ticket.phase() == TicketPhase::Used;
-        if after.is_none() && &*write.actor == CONTROLLERS && before.is_some_and(is_somebodys) {
+        if after.is_none() && is_controllers(&write.actor) && before.is_some_and(is_somebodys) {
             self.violations.push(format!("write {revision}: ticket `{name}` was removed while a pod had it"));
         }
         let owner = after.and_then(|ticket| Some((ticket.claim()?.uid.clone(), has_place(ticket))));

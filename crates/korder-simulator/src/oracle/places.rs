@@ -10,12 +10,13 @@ use korder_core::handover::may_try_again;
 use korder_core::pod::Pod;
 
 use super::began_while_free;
+use super::overlaps::Overlaps;
 use super::record::{Change, Record};
-use crate::world::CONTROLLERS;
+use crate::world::is_controllers;
 
 /// Every pod that was let go for a ticket is bound to that ticket's node, and none is told that it has lost its place:
 /// unless somebody has taken the node away, let the pod go by hand, sent a stronger pod, or started a scheduler in the one
-/// moment that can't be protected.
+/// moment that can't be protected; or two leaders at once have each begun a batch there.
 pub(super) fn thefts_and_losses(history: &[Record]) -> Vec<String> {
     let unprotected = began_while_free(history);
     let mut excuses = Excuses::default();
@@ -35,7 +36,8 @@ pub(super) fn thefts_and_losses(history: &[Record]) -> Vec<String> {
         if unprotected || excuses.by_hand.contains(after.uid()) || excuses.stronger {
             continue;
         }
-        if excuses.nodes.is_empty() && may_try_again(after) && before.is_some_and(|before| !may_try_again(before)) {
+        let has_lost = may_try_again(after) && before.is_some_and(|before| !may_try_again(before));
+        if has_lost && excuses.nodes.is_empty() && !before.is_some_and(|before| excuses.overlaps.cost(before)) {
             wrong.push(format!("write {}: pod `{}` has lost its place", write.revision, write.name));
         }
         let Some(ticket) = after.annotation(names::ANNOTATION_BOUND_TICKET) else { continue };
@@ -45,7 +47,7 @@ pub(super) fn thefts_and_losses(history: &[Record]) -> Vec<String> {
         let Some(node) = &after.spec.node_name else { continue };
         let is_shut = || promised.is_some_and(|promised| excuses.nodes.contains(promised));
         let was_bound = before.is_some_and(|before| before.spec.node_name.is_some());
-        if !was_bound && promised != Some(node) && !is_shut() {
+        if !was_bound && promised != Some(node) && !is_shut() && !excuses.overlaps.cost(after) {
             wrong.push(format!(
                 "write {}: pod `{}` of ticket `{ticket}` came to node `{node}`",
                 write.revision, write.name
@@ -64,6 +66,8 @@ struct Excuses {
     by_hand: BTreeSet<String>,
     /// Whether there was a pod that is stronger than others.
     stronger: bool,
+    /// Where two leaders were in each other's way.
+    overlaps: Overlaps,
 }
 
 impl Excuses {
@@ -72,9 +76,10 @@ impl Excuses {
             let is_shut = write.after.as_ref().is_none_or(|node| node.value()["spec"]["unschedulable"] == true);
             self.nodes.extend(is_shut.then(|| write.name.clone()));
         }
+        self.overlaps.observe(write, change);
         let Change::Pod(before, Some(after)) = change else { return };
         self.stronger |= after.spec.priority.is_some_and(|priority| priority > 0);
-        if before.as_ref().is_some_and(|before| before.is_gated()) && !after.is_gated() && &*write.actor != CONTROLLERS
+        if before.as_ref().is_some_and(|before| before.is_gated()) && !after.is_gated() && !is_controllers(&write.actor)
         {
             self.by_hand.insert(after.uid().to_owned());
         }
