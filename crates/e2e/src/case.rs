@@ -15,12 +15,13 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use korder_api::{Order, Ticket};
-use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::audit::{Conditions, Ownership};
 use crate::environment::is_ready;
@@ -90,6 +91,8 @@ pub struct Case {
     nodes: Mutex<Vec<String>>,
     nodes_made: AtomicUsize,
     neighbours: Mutex<Vec<String>>,
+    /// Nodes with the test's label that stay, and what keeps other tests from them.
+    borrowed: Mutex<Vec<(String, OwnedMutexGuard<()>)>>,
 }
 
 impl Case {
@@ -128,6 +131,7 @@ impl Case {
             nodes: Mutex::new(Vec::new()),
             nodes_made: AtomicUsize::new(0),
             neighbours: Mutex::new(Vec::new()),
+            borrowed: Mutex::new(Vec::new()),
         })
     }
 
@@ -283,6 +287,11 @@ impl Case {
         tokio::time::timeout(Duration::from_mins(1), known).await.with_context(late)?
     }
 
+    /// Remembers to take the test's label off a node that others use, too.
+    pub(crate) fn borrow(&self, node: &str, lent: OwnedMutexGuard<()>) {
+        self.borrowed.lock().unwrap_or_else(PoisonError::into_inner).push((node.to_owned(), lent));
+    }
+
     fn nodes(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -360,6 +369,12 @@ impl Case {
         let own = ListParams::default().labels(&format!("{OF_CASE}={}", self.namespace));
         classes.delete_collection(&DeleteParams::default(), &own).await.context("cannot delete priority classes")?;
         let nodes: Api<Node> = Api::all(self.client());
+        let borrowed = std::mem::take(&mut *self.borrowed.lock().unwrap_or_else(PoisonError::into_inner));
+        let free = serde_json::json!({"metadata": {"labels": {objects::OWN_NODE: null}}});
+        for (name, _lent) in &borrowed {
+            let freed = nodes.patch(name, &PatchParams::default(), &Patch::Merge(&free)).await;
+            freed.with_context(|| format!("cannot take the label off node `{name}`"))?;
+        }
         let names = std::mem::take(&mut *self.nodes());
         for name in names {
             nodes

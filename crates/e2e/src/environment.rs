@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use korder_api::Order;
@@ -11,7 +12,7 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tempfile::TempDir;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard};
 
 use crate::objects::{self, Size};
 use crate::{History, Kubectl, Log, Up};
@@ -21,7 +22,7 @@ pub struct Environment {
     client: Client,
     kubectl: Kubectl,
     simulates_nodes: OnceCell<bool>,
-    cluster_wide: Mutex<()>,
+    cluster_wide: Arc<Mutex<()>>,
     /// Namespaces that are going.
     leaving: Mutex<Vec<String>>,
     own: Option<Up>,
@@ -31,17 +32,18 @@ pub struct Environment {
 
 impl Environment {
     /// The cluster of `$KUBECONFIG`, on which korder must be installed and running; where that is not set, one that
-    /// `korder up` starts for this run.
+    /// `korder up` starts for this run: with simulated nodes, and with a real one where `$KORDER_E2E_NODES` is `real`.
     pub async fn start() -> Result<Self> {
         match given_kubeconfig() {
             Some(kubeconfig) => Self::given(kubeconfig).await,
+            None if wants_real_node()? => Self::own(&["--real-node"]).await,
             None => Self::own(&[]).await,
         }
     }
 
-    /// Whether [`Environment::start`] takes a cluster that is there already.
-    pub fn is_given() -> bool {
-        given_kubeconfig().is_some()
+    /// Whether the run's shared cluster is another than what tests start for themselves: given, or with a real node.
+    pub fn is_special() -> bool {
+        given_kubeconfig().is_some() || wants_real_node().unwrap_or_default()
     }
 
     /// A cluster that `korder up` starts, with further arguments of it.
@@ -81,7 +83,7 @@ impl Environment {
             client: Client::try_from(config).context("cannot make a client")?,
             kubectl: Kubectl::find(kubeconfig, cache.path()).await?,
             simulates_nodes: OnceCell::new(),
-            cluster_wide: Mutex::new(()),
+            cluster_wide: Arc::default(),
             leaving: Mutex::new(Vec::new()),
             own: None,
             _kubectl_cache: cache,
@@ -99,8 +101,8 @@ impl Environment {
     }
 
     /// Held by tests that need something of the whole cluster for themselves, such as the short name of a kind.
-    pub async fn cluster_wide(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.cluster_wide.lock().await
+    pub async fn cluster_wide(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.cluster_wide).lock_owned().await
     }
 
     /// Whether nodes can be made here whose pods run without doing anything; tried once.
@@ -178,6 +180,18 @@ const SCHEDULER_LEASE: &str = "kube-scheduler";
 
 fn given_kubeconfig() -> Option<OsString> {
     std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty())
+}
+
+/// Environment variable: what the nodes of a run's own cluster are, `simulated` (the default) or `real`.
+const NODES: &str = "KORDER_E2E_NODES";
+
+/// Whether the run's own cluster shall have a real node.
+fn wants_real_node() -> Result<bool> {
+    match std::env::var(NODES).as_deref() {
+        Ok("real") => Ok(true),
+        Ok("simulated" | "") | Err(_) => Ok(false),
+        Ok(other) => bail!("`{NODES}={other}` is neither `simulated` nor `real`"),
+    }
 }
 
 /// How long a node may take to be ready where nodes are simulated at all.

@@ -17,6 +17,7 @@ mod environment;
 mod history;
 mod kubectl;
 pub mod objects;
+mod real_node;
 mod runtime;
 mod shown;
 mod up;

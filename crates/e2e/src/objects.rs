@@ -12,7 +12,7 @@ use korder_api::{Order, Quantity, Ticket, TicketSpec, names};
 use kube::api::ObjectMeta;
 
 /// The annotation of nodes that are simulated: KWOK runs the pods that are bound to them.
-const SIMULATED: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
+pub(crate) const SIMULATED: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
 /// Label and taint of nodes that were made for one test, whose name is the value.
 pub const OWN_NODE: &str = "e2e.korder.dev/node-of";
 /// An image that is never run on simulated nodes, and does nothing on others.

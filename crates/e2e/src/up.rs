@@ -129,12 +129,13 @@ pub async fn korder_program() -> Result<PathBuf> {
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "korder"])
+        // As `make build` does: real nodes run it in an image without libraries.
+        .args(["rustc", "--quiet", "--package", "korder", "--bin", "korder", "--", "-C", "target-feature=+crt-static"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .await
         .context("cannot run `cargo` to build `korder`; name a built one in `KORDER`")?;
-    ensure!(status.success(), "`cargo build --package korder` ended with {status}");
+    ensure!(status.success(), "`cargo rustc --package korder` ended with {status}");
     let executable = std::env::current_exe().context("cannot find out where this program is")?;
     let profile = executable.ancestors().find(|directory| directory.join("deps").is_dir());
     profile.map(|profile| profile.join("korder")).context("this program is not in cargo's target directory")

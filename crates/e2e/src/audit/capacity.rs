@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use crate::Change;
 
 /// Amounts by resource: thousandths of `cpu`, whole units of the rest.
-type Amounts = BTreeMap<String, i64>;
+pub type Amounts = BTreeMap<String, i64>;
 
 /// Watches that the requests of the pods bound to a node never exceed what it can allocate.
 ///
@@ -88,7 +88,8 @@ impl Capacity {
     }
 }
 
-fn requests(pod: &Pod) -> Amounts {
+/// What the ordinary containers of a pod request together, and one of `pods`.
+pub fn requests(pod: &Pod) -> Amounts {
     let mut sum = Amounts::from([("pods".to_owned(), 1)]);
     for container in pod.spec.iter().flat_map(|spec| &spec.containers) {
         let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());

@@ -8,6 +8,6 @@ mod conditions;
 mod ownership;
 
 pub use auditor::{Auditor, Report};
-pub use capacity::Capacity;
+pub use capacity::{Amounts, Capacity, requests};
 pub use conditions::{Conditions, WithConditions};
 pub use ownership::Ownership;

@@ -39,6 +39,8 @@ pub(crate) async fn an_order_becomes_tickets_and_a_pod_takes_one_on_a_full_node(
         tickets: History::start(Api::default_namespaced(client.clone())).await?,
         pods: History::start(Api::default_namespaced(client)).await?,
     };
+    // What other tests do to names and to real nodes would be seen here.
+    let _alone = case.environment().cluster_wide().await;
     stage.is_free().await?;
     let played = stage.play().await;
     let cleared = stage.clear().await;
@@ -92,7 +94,6 @@ impl Stage<'_> {
 
     /// The commands that the document shows for orders, tickets and pods tell what there is.
     async fn commands_of_the_document(&self, ticket: &str, node: &str) -> Result<()> {
-        let _alone = self.case.environment().cluster_wide().await;
         if names::are_ambiguous(self.case).await? {
             // `orders` may then be another group's; the test of names uses those that always work.
             return Ok(());

@@ -54,15 +54,15 @@ impl Suite {
         }));
     }
 
-    /// Adds a test that starts a cluster for itself; skipped where the tests are to run on a given one.
+    /// Adds a test that starts a cluster of simulated nodes for itself; skipped where the tests are to run on another.
     pub(crate) fn add_with_own_cluster<F>(&mut self, test: F)
     where
         F: AsyncFnOnce() -> Result<()> + Send + 'static,
     {
         let ground = Arc::clone(&self.ground);
         self.trials.push(Trial::ignorable_test(name_of::<F>(), move || {
-            if Environment::is_given() {
-                return Ok(Completion::ignored_with("it starts a cluster of its own, and `KUBECONFIG` names another"));
+            if Environment::is_special() {
+                return Ok(Completion::ignored_with("it starts a cluster of its own, and this run is for another"));
             }
             completion(ground.runtime.block_on(test()))
         }));

@@ -17,7 +17,7 @@ pub(crate) struct NodeArguments {
     /// A node whose pods are real containers, on which korder runs, too; needs root and what `make e2e-deps` installs
     #[arg(long)]
     real_node: bool,
-    /// How many simulated nodes there are [default: 3, beside a real node none]
+    /// How many simulated nodes there are [default: 3; beside a real node none, and tainted `kwok.x-k8s.io/node=fake`]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(..=5000))]
     nodes: Option<u16>,
     /// Label of each node, repeatable
@@ -84,6 +84,10 @@ impl NodeArguments {
         }
         for TaintArgument { key, value, effect } in &self.node_taint {
             template = template.taint(key, value, effect);
+        }
+        if self.real_node {
+            // The taint of KWOK's own examples. What should run, such as korder's pods, must not end up there.
+            template = template.taint("kwok.x-k8s.io/node", "fake", "NoSchedule");
         }
         for Amount(name, amount) in &self.node_resource {
             template = template.allocatable(name, amount.as_str());
@@ -181,6 +185,14 @@ mod tests {
             .allocatable("cpu", "2")
             .allocatable("x/gpu", "4");
         assert_eq!(parse(&arguments).unwrap().templates()[1..], [wanted]);
+    }
+
+    #[test]
+    fn beside_a_real_node_simulated_ones_get_no_pod_unasked() {
+        assert_eq!(parse(&["--real-node"]).unwrap().templates(), []);
+        let tainted = NodeTemplate::new("node-1").label("node-type", "compute");
+        let tainted = tainted.taint("kwok.x-k8s.io/node", "fake", "NoSchedule");
+        assert_eq!(parse(&["--real-node", "--nodes=1"]).unwrap().templates(), [tainted]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use korder_api::order::RefreshPolicy;
 use korder_api::{Order, Ticket, TicketPhase, names};
 use kube::ResourceExt as _;
 
-use super::field::{Field, PLACE};
+use super::field::{Field, is_running};
 use super::{HandOver, claimant};
 use crate::pods::{node_of, waits_for};
 
@@ -34,7 +34,7 @@ impl ByKorder {
 impl HandOver for ByKorder {
     async fn fill(&self, field: &Field<'_>) -> Result<()> {
         let places = i32::try_from(field.places())?;
-        let mut order = field.case.order(ORDER, places, PLACE);
+        let mut order = field.case.order(ORDER, places, field.place());
         order.spec.strategy = Some(objects::refreshed(self.policy));
         field.case.create(&order).await?;
         let ready = |log: &Log<Order>| (log.get(ORDER)?.status.as_ref()?.ready == places).then_some(());
@@ -43,15 +43,15 @@ impl HandOver for ByKorder {
 
     async fn hand_over(&self, field: &Field<'_>, count: usize) -> Result<Vec<String>> {
         let first = self.claimants.fetch_add(count, Ordering::Relaxed);
-        let pod = |number| field.case.claimant(&claimant(number), ORDER, PLACE);
+        let pod = |number| field.case.claimant(&claimant(number), ORDER, field.place());
         let claimants: Vec<Pod> = (first..first + count).map(pod).collect();
         let claimants = try_join_all(claimants.iter().map(|pod| field.case.create(pod))).await?;
         let names: Vec<String> = claimants.iter().map(Pod::name_any).collect();
         let decided = |log: &Log<Pod>| {
             let pods: Option<Vec<_>> = names.iter().map(|name| log.get(name).cloned()).collect();
-            pods.filter(|pods| pods.iter().all(|pod| node_of(pod).is_some() || has_lost_its_place(pod)))
+            pods.filter(|pods| pods.iter().all(|pod| is_running(pod) || has_failed(pod) || has_lost_its_place(pod)))
         };
-        let pods = field.case.pods.until("each claimant is bound or has lost its place", decided).await?;
+        let pods = field.case.pods.until("each claimant runs or has lost its place", decided).await?;
         let (bound, lost): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| node_of(pod).is_some());
         let settled = |log: &Log<Ticket>| bound.iter().all(|pod| is_handed_over(pod, log)).then_some(());
         field.case.tickets.until("the hand-overs are over", settled).await?;
@@ -59,6 +59,11 @@ impl HandOver for ByKorder {
         let thefts = bound.iter().filter_map(|pod| theft(pod, &log));
         Ok(thefts.chain(lost.iter().map(|pod| format!("`{}` got no place", pod.name_any()))).collect())
     }
+}
+
+/// Whether the kubelet refused it, or it ended otherwise.
+fn has_failed(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Failed")
 }
 
 /// Whether korder says that the scheduler did not let the pod have its place.
@@ -79,6 +84,11 @@ fn is_handed_over(pod: &Pod, tickets: &Log<Ticket>) -> bool {
 /// What is wrong with where a claimant is: not on the node of its ticket, or not by its first ticket.
 fn theft(pod: &Pod, tickets: &Log<Ticket>) -> Option<String> {
     let name = pod.name_any();
+    if has_failed(pod) {
+        let status = pod.status.clone().unwrap_or_default();
+        let (reason, message) = (status.reason.unwrap_or_default(), status.message.unwrap_or_default());
+        return Some(format!("`{name}` failed on {:?}: {reason}: {message}", node_of(pod)));
+    }
     let of_pod = tickets.events().iter().map(|event| &event.object).filter(|ticket| is_claimed_by(ticket, pod));
     let given: BTreeSet<(String, Option<String>)> = of_pod.map(|ticket| (ticket.name_any(), node(ticket))).collect();
     let bound = pod.annotations().get(names::ANNOTATION_BOUND_TICKET).cloned().unwrap_or_default();

@@ -9,32 +9,52 @@ use e2e::objects::{self, Size};
 use e2e::{Case, Log};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use korder_api::Order;
+use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams};
 
 use crate::pods::node_of;
 
-/// What each place is.
-pub(super) const PLACE: Size = Size::SMALL;
-
-/// How many nodes there are, and how many places each has room for.
+/// Which nodes there are, how many places each has room for, and what a place is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
-    nodes: usize,
+    nodes: Nodes,
     /// So many places fill a node.
     guardians: usize,
-    node: Size,
+    /// What each place is.
+    pub(super) place: Size,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Nodes {
+    Simulated {
+        count: usize,
+        size: Size,
+    },
+    /// One, whose room is made to fit.
+    Real {
+        place_millis: i64,
+    },
 }
 
 impl Layout {
     /// No two hand-overs meet on a node.
-    pub(super) const ONE: Self = Self { nodes: 12, guardians: 1, node: PLACE };
+    pub(super) const ONE: Self =
+        Self { nodes: Nodes::Simulated { count: 12, size: Size::SMALL }, guardians: 1, place: Size::SMALL };
     /// Hand-overs meet on every node.
-    pub(super) const EIGHT: Self = Self { nodes: 3, guardians: 8, node: Size { cpu: "4", memory: "8Gi" } };
+    pub(super) const EIGHT: Self = Self {
+        nodes: Nodes::Simulated { count: 3, size: Size { cpu: "4", memory: "8Gi" } },
+        guardians: 8,
+        place: Size::SMALL,
+    };
+    /// Places are containers.
+    pub(super) const REAL: Self =
+        Self { nodes: Nodes::Real { place_millis: 50 }, guardians: 12, place: Size { cpu: "50m", memory: "32Mi" } };
 }
 
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} a node", self.guardians)
+        let real = if matches!(self.nodes, Nodes::Real { .. }) { " real" } else { "" };
+        write!(f, "{} a{real} node", self.guardians)
     }
 }
 
@@ -46,11 +66,27 @@ pub(super) struct Field<'a> {
     pub(super) layout: Layout,
     /// Names of the nodes.
     pub(super) nodes: Vec<String>,
+    capacity: Vec<Node>,
 }
 
 impl<'a> Field<'a> {
     pub(super) async fn new(case: &'a Case, layout: Layout) -> Result<Self> {
-        Ok(Self { case, layout, nodes: case.add_nodes(layout.nodes, layout.node).await? })
+        let capacity = match layout.nodes {
+            Nodes::Simulated { count, size } => {
+                case.add_nodes(count, size).await?;
+                let own = ListParams::default().labels(&format!("{}={}", objects::OWN_NODE, case.namespace()));
+                Api::<Node>::all(case.client()).list(&own).await?.items
+            }
+            Nodes::Real { place_millis } => {
+                vec![case.take_real_node(i64::try_from(layout.guardians)? * place_millis).await?]
+            }
+        };
+        Ok(Self { case, layout, nodes: capacity.iter().map(Node::name_any).collect(), capacity })
+    }
+
+    /// What each place is.
+    pub(super) fn place(&self) -> Size {
+        self.layout.place
     }
 
     /// Guardians on each node.
@@ -95,9 +131,8 @@ impl<'a> Field<'a> {
     }
 
     /// Judges the whole history: at no moment may there have been more on a node than fits.
-    pub(super) async fn audit(&self) -> Result<()> {
-        let own = ListParams::default().labels(&format!("{}={}", objects::OWN_NODE, self.case.namespace()));
-        let mut capacity = Capacity::of(&Api::<Node>::all(self.case.client()).list(&own).await?.items);
+    pub(super) fn audit(&self) -> Result<()> {
+        let mut capacity = Capacity::of(&self.capacity);
         for event in self.case.pods.log().events() {
             capacity.see(event.change, &event.object);
         }
@@ -107,7 +142,8 @@ impl<'a> Field<'a> {
     }
 }
 
-fn is_running(pod: &Pod) -> bool {
+/// Whether it runs, and shall go on.
+pub(super) fn is_running(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
 }

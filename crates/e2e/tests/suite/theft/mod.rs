@@ -5,6 +5,7 @@
 //! promised place that its pod does not get. The same is done by korder and, to see that a theft would be noticed, by
 //! bare API calls that break one of its rules. What each way of doing it came to is [told](table) at the end of a run.
 
+mod bare;
 mod by_hand;
 mod by_korder;
 mod field;
@@ -24,7 +25,7 @@ use kube::ResourceExt as _;
 
 use self::by_hand::{ByHand, Rules};
 use self::by_korder::ByKorder;
-use self::field::{Field, Layout, PLACE};
+use self::field::{Field, Layout};
 use self::pressure::Pressure;
 use self::table::Row;
 use crate::held::Held;
@@ -37,6 +38,10 @@ pub(crate) use self::table::print as print_table;
 const BATCH: usize = 8;
 /// How many hand-overs korder makes in all where `HAND_OVERS` does not say.
 const DEFAULT_HAND_OVERS: usize = 96;
+/// The same on a real node.
+const DEFAULT_REAL: usize = 24;
+/// How many places change hands there at a time, where it is not one.
+const REAL_BATCH: usize = 4;
 /// Environment variable: how many hand-overs korder makes in all, in [`ROWS`] ways.
 const HAND_OVERS: &str = "KORDER_E2E_HANDOVERS";
 /// One or eight guardians a node, refill off or on, one or eight claims at a time.
@@ -49,6 +54,7 @@ const ROUNDS_TO_LOSE: usize = 5;
 pub(crate) fn tests(suite: &mut Suite) {
     suite.add(korder_loses_no_place_on_nodes_of_one_guardian);
     suite.add(korder_loses_no_place_on_nodes_of_eight_guardians);
+    suite.add(korder_loses_no_place_on_a_real_node);
     suite.add(korder_spends_no_ticket_while_stronger_pods_wait);
     suite.add(bare_calls_lose_places_where_a_rule_is_broken_and_only_there);
     suite.add_with_own_cluster(restarts_of_the_scheduler);
@@ -76,11 +82,28 @@ async fn korder_loses_no_place_on_nodes_of_eight_guardians(case: &Case) -> Resul
     korder_loses_no_place(case, Layout::EIGHT).await
 }
 
+/// The kubelet refuses none either; and what the hand-over takes is shown beside the same pods without korder.
+async fn korder_loses_no_place_on_a_real_node(case: &Case) -> Result<()> {
+    let field = Field::new(case, Layout::REAL).await?;
+    let hand_overs = hand_overs()?.unwrap_or(DEFAULT_REAL);
+    for at_once in [1, REAL_BATCH] {
+        let row = Row::keeps(&field, format!("free node, {}, without korder, {at_once} at a time", field.layout));
+        bare::start(&field, hand_overs / 2, at_once).await?;
+        row.end(&[])?;
+        let row = Row::keeps(&field, format!("korder, {}, refill on, {at_once} at a time", field.layout));
+        row.end(&play(&field, &ByKorder::new(RefreshPolicy::OnClaim), hand_overs / 2, at_once).await?)?;
+    }
+    field.audit()
+}
+
+fn hand_overs() -> Result<Option<usize>> {
+    let given = std::env::var(HAND_OVERS).ok();
+    let number = |count: String| count.parse().with_context(|| format!("`{HAND_OVERS}={count}` is not a number"));
+    given.map(number).transpose()
+}
+
 async fn korder_loses_no_place(case: &Case, layout: Layout) -> Result<()> {
-    let hand_overs = match std::env::var(HAND_OVERS) {
-        Ok(count) => count.parse().with_context(|| format!("`{HAND_OVERS}={count}` is not a number"))?,
-        Err(_) => DEFAULT_HAND_OVERS,
-    };
+    let hand_overs = hand_overs()?.unwrap_or(DEFAULT_HAND_OVERS);
     let field = Field::new(case, layout).await?;
     for (policy, refill) in [(RefreshPolicy::Never, "off"), (RefreshPolicy::OnClaim, "on")] {
         for at_once in [1, BATCH] {
@@ -88,7 +111,7 @@ async fn korder_loses_no_place(case: &Case, layout: Layout) -> Result<()> {
             row.end(&play(&field, &ByKorder::new(policy), hand_overs.div_ceil(ROWS), at_once).await?)?;
         }
     }
-    field.audit().await
+    field.audit()
 }
 
 /// Whoever is stronger and can use a place gets it, whatever korder does: so nothing is promised meanwhile.
@@ -98,7 +121,7 @@ async fn korder_spends_no_ticket_while_stronger_pods_wait(case: &Case) -> Result
     way.fill(&field).await?;
     field.is_full().await?;
     let rival = |(number, node): (usize, &String)| {
-        let pod = case.pod(&format!("rival-{number}"), PLACE).on_node(node);
+        let pod = case.pod(&format!("rival-{number}"), field.place()).on_node(node);
         merged(pod, &serde_json::json!({"spec": {"priorityClassName": strong}}))
     };
     let rivals: Vec<Pod> = field.nodes.iter().enumerate().map(rival).collect::<Result<_>>()?;
@@ -121,7 +144,7 @@ async fn korder_spends_no_ticket_while_stronger_pods_wait(case: &Case) -> Result
     };
     let (thefts, _) = tokio::try_join!(way.hand_over(&field, BATCH), held)?;
     row.end(&thefts)?;
-    field.audit().await
+    field.audit()
 }
 
 async fn bare_calls_lose_places_where_a_rule_is_broken_and_only_there(case: &Case) -> Result<()> {
@@ -130,7 +153,7 @@ async fn bare_calls_lose_places_where_a_rule_is_broken_and_only_there(case: &Cas
     for broken in [Rules::NoNomination, Rules::Overlapping, Rules::StrongerGuardians] {
         loses_places(&field, broken, BY_HAND).await?;
     }
-    field.audit().await
+    field.audit()
 }
 
 /// On a cluster of their own, since the scheduler is everybody's.
@@ -142,7 +165,7 @@ async fn restarts_of_the_scheduler() -> Result<()> {
         let field = Field::new(case, Layout::EIGHT).await?;
         keeps_places(&field, Rules::KeptWithRestart, BATCH).await?;
         loses_places(&field, Rules::NoTouch, BATCH).await?;
-        field.audit().await
+        field.audit()
     };
     Case::run(&environment, "restart-by-hand", by_hand).await?;
     Arc::into_inner(environment).context("somebody still uses the cluster")?.stop().await
@@ -166,7 +189,7 @@ async fn korder_tells_a_new_scheduler(case: &Case) -> Result<()> {
     pressure.stop().await?;
     row.end(&thefts)?;
     field.clear().await?;
-    field.audit().await
+    field.audit()
 }
 
 async fn keeps_places(field: &Field<'_>, rules: Rules, count: usize) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use kube::ResourceExt as _;
 
-use super::field::Field;
+use super::field::{Field, is_running};
 use crate::pods::node_of;
 
 /// The rows of this run, in the order in which they ended: tests run beside each other and know nothing of the end.
@@ -28,9 +28,14 @@ struct Ended {
     places: usize,
     lost: usize,
     loses: bool,
-    /// From the making of a claimant until it was bound, shortest first, of those that were.
-    times: Vec<Duration>,
+    /// From the making of a claimant until it was bound, of those that were.
+    bound: Times,
+    /// The same until it ran.
+    ran: Times,
 }
+
+/// Shortest first.
+struct Times(Vec<Duration>);
 
 impl<'a> Row<'a> {
     /// Of which no place may be lost.
@@ -45,10 +50,10 @@ impl<'a> Row<'a> {
 
     /// Writes down what came of it, and judges it.
     pub(super) fn end(self, thefts: &[String]) -> Result<()> {
-        let (places, times) = self.measure();
+        let (places, bound, ran) = self.measure();
         let Self { what, loses, field: _, before: _ } = self;
         let (lost, told) = (thefts.len(), what.clone());
-        let ended = Ended { what, places, lost, loses, times };
+        let ended = Ended { what, places, lost, loses, bound, ran };
         ENDED.lock().unwrap_or_else(PoisonError::into_inner).push(ended);
         if loses {
             ensure!(lost > 0, "{told}: none of {places} places was lost: this test can't see thefts");
@@ -58,10 +63,10 @@ impl<'a> Row<'a> {
         Ok(())
     }
 
-    /// How many claimants there were, and how long those that were bound took.
-    fn measure(&self) -> (usize, Vec<Duration>) {
+    /// How many claimants there were, and how long those that were bound, and ran, took.
+    fn measure(&self) -> (usize, Times, Times) {
         let mut made: BTreeMap<String, Instant> = BTreeMap::new();
-        let mut took: BTreeMap<String, Duration> = BTreeMap::new();
+        let (mut bound, mut ran) = (BTreeMap::new(), BTreeMap::new());
         let log = self.field.case.pods.log();
         for event in &log.events()[self.before..] {
             let pod = &event.object;
@@ -69,22 +74,29 @@ impl<'a> Row<'a> {
                 continue;
             }
             let uid = pod.uid().unwrap_or_default();
-            let since = *made.entry(uid.clone()).or_insert(event.seen);
+            let took = event.seen - *made.entry(uid.clone()).or_insert(event.seen);
             if node_of(pod).is_some() {
-                took.entry(uid).or_insert(event.seen - since);
+                bound.entry(uid.clone()).or_insert(took);
+            }
+            if is_running(pod) {
+                ran.entry(uid).or_insert(took);
             }
         }
-        let mut times: Vec<Duration> = took.into_values().collect();
-        times.sort();
-        (made.len(), times)
+        (made.len(), Times::of(bound), Times::of(ran))
     }
 }
 
-impl Ended {
+impl Times {
+    fn of(by_uid: BTreeMap<String, Duration>) -> Self {
+        let mut times: Vec<Duration> = by_uid.into_values().collect();
+        times.sort();
+        Self(times)
+    }
+
     /// The least time that so many percent don't exceed.
     fn percentile(&self, percent: usize) -> String {
-        let rank = (self.times.len() * percent).div_ceil(100);
-        let time = rank.checked_sub(1).and_then(|index| self.times.get(index));
+        let rank = (self.0.len() * percent).div_ceil(100);
+        let time = rank.checked_sub(1).and_then(|index| self.0.get(index));
         time.map_or_else(|| "-".to_owned(), |time| format!("{:.2} s", time.as_secs_f32()))
     }
 }
@@ -97,16 +109,17 @@ pub(crate) fn print() {
         return;
     }
     rows.sort_by(|a, b| a.what.cmp(&b.what));
-    let line = |cells: [&str; 7]| {
-        let [what, places, lost, expected, median, p95, max] = cells;
-        println!("{what:<54} {places:>10} {lost:>5} {expected:>9} {median:>8} {p95:>8} {max:>8}");
+    let line = |cells: [&str; 8]| {
+        let [what, places, lost, expected, bound, bound99, ran, ran99] = cells;
+        println!("{what:<58} {places:>6} {lost:>4} {expected:>9} {bound:>8} {bound99:>8} {ran:>8} {ran99:>8}");
     };
-    println!("Places handed over; times from the making of a pod until it is bound:");
-    line(["", "hand-overs", "lost", "expected", "median", "p95", "longest"]);
-    for row in &rows {
-        let expected = if row.loses { "1 or more" } else { "0" };
-        let (places, lost) = (row.places.to_string(), row.lost.to_string());
-        line([&row.what, &places, &lost, expected, &row.percentile(50), &row.percentile(95), &row.percentile(100)]);
+    println!("Places handed over; times from the making of a pod:");
+    line(["", "places", "lost", "expected", "to bound", "p99", "to run", "p99"]);
+    for Ended { what, places, lost, loses, bound, ran } in &rows {
+        let expected = if *loses { "1 or more" } else { "0" };
+        let times = [bound.percentile(50), bound.percentile(99), ran.percentile(50), ran.percentile(99)];
+        let [bound, bound99, ran, ran99] = times.each_ref().map(String::as_str);
+        line([what, &places.to_string(), &lost.to_string(), expected, bound, bound99, ran, ran99]);
     }
     println!();
 }
