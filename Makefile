@@ -13,7 +13,7 @@ KORDER := target/debug/korder
 STATIC := -- -C target-feature=+crt-static
 VERSION := $(shell awk -F'"' '/^version/ { print $$2; exit }' Cargo.toml)
 
-.PHONY: help build test test-e2e e2e-deps images soak simulate mutants bench lint fmt generate manifests install deploy undeploy uninstall run up down demo
+.PHONY: help build test test-e2e test-matrix e2e-deps images soak simulate mutants bench lint fmt generate manifests install deploy undeploy uninstall run up down demo
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +26,13 @@ test: build ## Run every test but those that take over two minutes
 	$(CARGO) test --workspace --exclude e2e
 	$(CARGO) test -p e2e
 
-test-e2e: build ## Run the end-to-end suite, on $KUBECONFIG where it is set, else on an embedded cluster
-	$(CARGO) test -p e2e
+test-e2e: build ## Run the end-to-end suite on $KUBECONFIG where it is set, else on simulated nodes and then on a real one
+	$(CARGO) test -p e2e --test suite
+	@# As root, with what `make e2e-deps` installs.
+	[[ -n "$$KUBECONFIG" ]] || KORDER_E2E_NODES=real $(CARGO) test -p e2e --test suite
+
+test-matrix: build ## The same on each version of Kubernetes: 1.34, 1.35 and 1.36
+	for version in 1.34 1.35 1.36; do KUBERNETES_VERSION=$$version $(MAKE) test-e2e || exit 1; done
 
 e2e-deps: ## Install what a real node needs of the distribution (root, Debian)
 	scripts/e2e-deps

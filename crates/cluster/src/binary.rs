@@ -14,20 +14,22 @@ use tokio::process::Command;
 use crate::build::{self, BuildProgress, BuildStep};
 use crate::error::Error;
 use crate::sources;
+use crate::version::Version;
 
 /// The environment variable that names a control plane to use.
 pub const CONTROL_PLANE_VARIABLE: &str = "KORDER_CONTROLPLANE";
 
-const CONTROL_PLANE: Program = Program { name: "korder-controlplane", module: ".", package: "." };
-const KUBECTL: Program = Program { name: "kubectl", module: ".", package: "k8s.io/kubernetes/cmd/kubectl" };
-const NODE: Program = Program { name: "korder-node", module: ".", package: "./node" };
-const COREDNS: Program = Program { name: "coredns", module: "support", package: "./coredns" };
-const IMAGES: Program = Program { name: "korder-images", module: "support", package: "./images" };
-const PAUSE: Program = Program { name: "korder-pause", module: "support", package: "./pause" };
+const CONTROL_PLANE: Program = Program { name: "korder-controlplane", module: ".", package: ".", versioned: true };
+const KUBECTL: Program =
+    Program { name: "kubectl", module: ".", package: "k8s.io/kubernetes/cmd/kubectl", versioned: true };
+const NODE: Program = Program { name: "korder-node", module: ".", package: "./node", versioned: true };
+const COREDNS: Program = Program { name: "coredns", module: "support", package: "./coredns", versioned: false };
+const IMAGES: Program = Program { name: "korder-images", module: "support", package: "./images", versioned: false };
+const PAUSE: Program = Program { name: "korder-pause", module: "support", package: "./pause", versioned: false };
 /// The oldest minor version of kubectl 1.x that is used where one is there.
 const OLDEST_KUBECTL_MINOR: u32 = 30;
-/// How many builds of other versions stay, for somebody who goes back and forth between them.
-const OLD_BUILDS_KEPT: usize = 2;
+/// How many other builds stay, for somebody who goes back and forth between versions of korder or of Kubernetes.
+const OLD_BUILDS_KEPT: usize = 3;
 /// How often to look whether another process has finished its build, and how long at most.
 const LOCK_INTERVAL: Duration = Duration::from_millis(500);
 const LOCK_TIMEOUT: Duration = Duration::from_hours(1);
@@ -41,6 +43,8 @@ pub(crate) struct Program {
     pub(crate) module: &'static str,
     /// Its package, as that module names it.
     pub(crate) package: &'static str,
+    /// Whether it is another program with each version of Kubernetes.
+    versioned: bool,
 }
 
 /// What a real node is made of, beside the control plane and the distribution's packages.
@@ -59,7 +63,7 @@ pub struct NodePrograms {
 /// The control plane's program, found or built as the crate's documentation says.
 ///
 /// `progress` hears of each step of a build, and nothing where none is needed.
-pub async fn control_plane(mut progress: impl FnMut(BuildProgress) + Send) -> Result<PathBuf, Error> {
+pub async fn control_plane(version: Version, mut progress: impl FnMut(BuildProgress) + Send) -> Result<PathBuf, Error> {
     if let Some(path) = env::var_os(CONTROL_PLANE_VARIABLE).filter(|value| !value.is_empty()) {
         let path = PathBuf::from(path);
         return if is_executable(&path) {
@@ -68,27 +72,30 @@ pub async fn control_plane(mut progress: impl FnMut(BuildProgress) + Send) -> Re
             Err(Error::NoSuchBinary { variable: CONTROL_PLANE_VARIABLE, path })
         };
     }
-    find_or_build(CONTROL_PLANE, &mut progress).await
+    find_or_build(CONTROL_PLANE, version, &mut progress).await
 }
 
 /// The programs of a real node, found or built like the control plane.
-pub async fn real_node(mut progress: impl FnMut(BuildProgress) + Send) -> Result<NodePrograms, Error> {
+pub async fn real_node(
+    version: Version,
+    mut progress: impl FnMut(BuildProgress) + Send,
+) -> Result<NodePrograms, Error> {
     Ok(NodePrograms {
-        node: find_or_build(NODE, &mut progress).await?,
-        coredns: find_or_build(COREDNS, &mut progress).await?,
-        images: find_or_build(IMAGES, &mut progress).await?,
-        pause: find_or_build(PAUSE, &mut progress).await?,
+        node: find_or_build(NODE, version, &mut progress).await?,
+        coredns: find_or_build(COREDNS, version, &mut progress).await?,
+        images: find_or_build(IMAGES, version, &mut progress).await?,
+        pause: find_or_build(PAUSE, version, &mut progress).await?,
     })
 }
 
-/// A kubectl: the one on the `PATH` where that is version 1.30 or newer, else one of the control
-/// plane's own version, built from the same sources.
+/// A kubectl: the one on the `PATH` where that is version 1.30 or newer, else one of the newest
+/// version, built from the same sources.
 pub async fn kubectl(mut progress: impl FnMut(BuildProgress) + Send) -> Result<PathBuf, Error> {
     let path = PathBuf::from(KUBECTL.name);
     if kubectl_minor(&path).await.is_some_and(|minor| minor >= OLDEST_KUBECTL_MINOR) {
         return Ok(path);
     }
-    find_or_build(KUBECTL, &mut progress).await
+    find_or_build(KUBECTL, Version::default(), &mut progress).await
 }
 
 /// The minor version of a kubectl, if it is one.
@@ -115,12 +122,18 @@ fn minor(version: &str) -> Option<u32> {
 }
 
 /// Looks for a program beside this one and in the cache, and builds it into the cache where it is not there.
-async fn find_or_build(program: Program, progress: &mut (dyn FnMut(BuildProgress) + Send)) -> Result<PathBuf, Error> {
+async fn find_or_build(
+    program: Program,
+    version: Version,
+    progress: &mut (dyn FnMut(BuildProgress) + Send),
+) -> Result<PathBuf, Error> {
+    let version = if program.versioned { version } else { Version::default() };
     let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(program.name)));
-    if let Some(path) = beside.filter(|path| is_executable(path)) {
+    if let Some(path) = beside.filter(|path| version == Version::default() && is_executable(path)) {
         return Ok(path);
     }
-    let dir = cache_dir(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?.join(sources::hash(&build::flags()));
+    let dir =
+        cache_dir(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?.join(sources::hash(&build::flags(version)));
     let path = dir.join(program.name);
     if is_executable(&path) {
         return Ok(path);
@@ -135,7 +148,7 @@ async fn find_or_build(program: Program, progress: &mut (dyn FnMut(BuildProgress
         tempfile::Builder::new().prefix(".build-").tempdir_in(&dir).map_err(Error::io("make a directory in", &dir))?;
     sources::write_to(work.path()).map_err(Error::io("write to", work.path()))?;
     let output = work.path().join(program.name);
-    build::build(program, &work.path().join(program.module), &output, progress).await?;
+    build::build(program, version, &work.path().join(program.module), &output, progress).await?;
     fs::rename(output, &path).map_err(Error::io("write", &path))?;
     remove_old_builds(&dir);
     Ok(path)
@@ -213,14 +226,14 @@ mod tests {
     #[test]
     fn of_older_builds_only_the_newest_stay() {
         let cache = tempfile::tempdir().unwrap();
-        let dirs = ["a", "b", "c", "current"].map(|name| cache.path().join(name));
+        let dirs = ["a", "b", "c", "d", "current"].map(|name| cache.path().join(name));
         for (age, dir) in dirs.iter().rev().enumerate() {
             fs::create_dir(dir).unwrap();
             let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_hours(100 - age as u64);
             File::open(dir).unwrap().set_modified(time).unwrap();
         }
-        remove_old_builds(&dirs[3]);
-        assert_eq!(dirs.map(|dir| dir.exists()), [false, true, true, true]);
+        remove_old_builds(&dirs[4]);
+        assert_eq!(dirs.map(|dir| dir.exists()), [false, true, true, true, true]);
     }
 
     #[test]

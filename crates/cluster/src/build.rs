@@ -13,6 +13,7 @@ use tokio::process::Command;
 use crate::binary::Program;
 use crate::error::Error;
 use crate::sources;
+use crate::version::Version;
 
 /// Free space below which no build is begun: with empty caches it needs about four times that, with
 /// full ones a tenth.
@@ -67,22 +68,32 @@ impl fmt::Display for BuildProgress {
 }
 
 /// The linker's flags for a program that calls itself Kubernetes of the given version.
-fn linker_flags() -> String {
-    let version = sources::kubernetes_version();
+fn linker_flags(version: Version) -> String {
+    let version = sources::kubernetes_version(version);
     let mut parts = version.split('.');
     let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let package = "k8s.io/component-base/version";
     format!("-s -w -X {package}.gitVersion=v{version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}")
 }
 
-/// The flags of `go build`.
-pub(crate) fn flags() -> Vec<String> {
-    vec!["-trimpath".to_owned(), "-mod=readonly".to_owned(), format!("-ldflags={}", linker_flags())]
+/// The flags of `go build` for programs of a version, which also say what they require.
+pub(crate) fn flags(version: Version) -> Vec<String> {
+    let mut flags = vec!["-trimpath".to_owned(), format!("-ldflags={}", linker_flags(version))];
+    flags.extend(module_flags(version));
+    flags
+}
+
+/// Which module file counts; it is never changed.
+fn module_flags(version: Version) -> Vec<String> {
+    let readonly = ["-mod=readonly".to_owned()];
+    let other = (version != Version::default()).then(|| format!("-modfile={}", version.module_file()));
+    readonly.into_iter().chain(other).collect()
 }
 
 /// Builds a program of the module in `dir` into the file `output`.
 pub(crate) async fn build(
     program: Program,
+    version: Version,
     dir: &Path,
     output: &Path,
     progress: &mut (dyn FnMut(BuildProgress) + Send),
@@ -93,7 +104,9 @@ pub(crate) async fn build(
     let mut report = |step| progress(BuildProgress { program: program.name, step, elapsed: started.elapsed() });
 
     // Fetches the modules, and says how much there is to compile.
-    let listing = run_go(dir, ["list", "-mod=readonly", "-deps", program.package], &mut |line| {
+    let modules = module_flags(version);
+    let arguments = ["list", "-deps"].into_iter().chain(modules.iter().map(String::as_str)).chain([program.package]);
+    let listing = run_go(dir, arguments, &mut |line| {
         if let Some(module) = line.strip_prefix("go: downloading ") {
             report(BuildStep::Downloading { module: module.to_owned() });
         }
@@ -101,7 +114,7 @@ pub(crate) async fn build(
     .await?;
     let total = listing.lines().count();
 
-    let flags = flags();
+    let flags = flags(version);
     let arguments = ["build", "-v", "-o"].map(OsStr::new).into_iter().chain([output.as_os_str()]);
     let arguments = arguments.chain(flags.iter().map(OsStr::new)).chain([OsStr::new(program.package)]);
     let mut begun = 0;

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::node::{self, NodeTemplate};
 use crate::process::{PodLog, Process, Readiness, Start};
 use crate::real_node::RealNode;
+use crate::version::Version;
 
 /// How often to look for something that a controller makes soon, and how long at most.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
@@ -82,11 +83,12 @@ impl Cluster {
     }
 
     /// A cluster with these nodes in a directory of its own, which is removed with it. Its nodes are
-    /// ready and its scheduler works when this returns; etcd doesn't wait for the disk.
+    /// ready and its scheduler works when this returns; etcd doesn't wait for the disk. Its version is the one that
+    /// the environment asks for.
     ///
     /// `progress` hears of a build of the control plane where one is needed.
     pub async fn temporary(nodes: &[NodeTemplate], progress: impl FnMut(BuildProgress) + Send) -> Result<Self, Error> {
-        let binary = binary::control_plane(progress).await?;
+        let binary = binary::control_plane(Version::of_environment()?, progress).await?;
         let directory = tempfile::Builder::new()
             .prefix("korder-")
             .tempdir()

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::version::Version;
+
 /// What can go wrong with an embedded cluster.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,6 +28,12 @@ pub enum Error {
         variable: &'static str,
         /// Its value.
         path: PathBuf,
+    },
+    /// There is no such version of Kubernetes here.
+    #[error("`{text}` is none of the versions of Kubernetes that can be built: {}", Version::ALL.map(Version::as_str).join(", "))]
+    UnknownVersion {
+        /// What was asked for.
+        text: String,
     },
     /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
     #[error("no cache directory: neither `XDG_CACHE_HOME` nor `HOME` is set")]

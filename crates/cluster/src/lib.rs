@@ -25,6 +25,8 @@
 //!    covers the Go sources, `go.mod` and the way it is built;
 //! 4. built from source into 3, which takes some minutes the first time.
 //!
+//! Several minor versions of Kubernetes can be built ([`Version`]); what stands beside the executable is the newest.
+//!
 //! The control plane listens on loopback only and ends when the process that started it does, however
 //! that happens. Killed, it resumes from its data directory ([`DataDir`]).
 //!
@@ -46,6 +48,7 @@ mod node;
 mod process;
 mod real_node;
 mod sources;
+mod version;
 
 pub use build::{BuildProgress, BuildStep};
 pub use cluster::{Cluster, Settings};
@@ -54,3 +57,4 @@ pub use error::Error;
 pub use node::NodeTemplate;
 pub use process::PodLog;
 pub use real_node::{Image, NAME as REAL_NODE, RealNode};
+pub use version::{VERSION_VARIABLE, Version};

@@ -5,6 +5,8 @@ use std::{fs, io};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::version::Version;
+
 macro_rules! sources {
     ($($file:literal),+ $(,)?) => {
         &[$(($file, include_bytes!(concat!("../../../kubernetes/", $file)))),+]
@@ -16,6 +18,10 @@ const FILES: &[(&str, &[u8])] = sources![
     "apiserver.go",
     "controllers.go",
     "etcd.go",
+    "go-1.34.mod",
+    "go-1.34.sum",
+    "go-1.35.mod",
+    "go-1.35.sum",
     "go.mod",
     "go.sum",
     "kubelets.go",
@@ -47,9 +53,9 @@ const FILES: &[(&str, &[u8])] = sources![
     "support/pause/main.go",
 ];
 
-/// The Kubernetes version that the sources are linked against, such as `1.36.3`.
-pub(crate) fn kubernetes_version() -> &'static str {
-    required_version("k8s.io/kubernetes v")
+/// The patch release that is built as a version, such as `1.36.3`.
+pub(crate) fn kubernetes_version(version: Version) -> &'static str {
+    required_version(version.module_file(), "k8s.io/kubernetes v")
 }
 
 /// A name for these sources built with the given flags: 16 hexadecimal digits.
@@ -79,11 +85,11 @@ pub(crate) fn write_to(dir: &Path) -> io::Result<()> {
     })
 }
 
-/// What follows `prefix` on a line of `go.mod`.
-fn required_version(prefix: &str) -> &'static str {
+/// What follows `prefix` on a line of a module file.
+fn required_version(file: &str, prefix: &str) -> &'static str {
     FILES
         .iter()
-        .filter(|(name, _)| *name == "go.mod")
+        .filter(|(name, _)| *name == file)
         .filter_map(|(_, content)| std::str::from_utf8(content).ok())
         .flat_map(str::lines)
         .find_map(|line| line.trim().strip_prefix(prefix))
@@ -112,8 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_read_from_go_mod() {
-        assert!(kubernetes_version().starts_with("1."), "{}", kubernetes_version());
+    fn the_patch_release_is_read_from_the_module_file() {
+        for version in Version::ALL {
+            let release = kubernetes_version(version);
+            assert!(release.strip_prefix(version.as_str()).is_some_and(|patch| patch.starts_with('.')), "{release}");
+        }
     }
 
     #[test]

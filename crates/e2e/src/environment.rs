@@ -1,6 +1,7 @@
 //! The cluster that a run works on.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,16 +35,11 @@ impl Environment {
     /// The cluster of `$KUBECONFIG`, on which korder must be installed and running; where that is not set, one that
     /// `korder up` starts for this run: with simulated nodes, and with a real one where `$KORDER_E2E_NODES` is `real`.
     pub async fn start() -> Result<Self> {
-        match given_kubeconfig() {
-            Some(kubeconfig) => Self::given(kubeconfig).await,
-            None if wants_real_node()? => Self::own(&["--real-node"]).await,
-            None => Self::own(&[]).await,
+        match Nodes::wanted()? {
+            Nodes::Given(kubeconfig) => Self::given(kubeconfig).await,
+            Nodes::Real => Self::own(&["--real-node"]).await,
+            Nodes::Simulated => Self::own(&[]).await,
         }
-    }
-
-    /// Whether the run's shared cluster is another than what tests start for themselves: given, or with a real node.
-    pub fn is_special() -> bool {
-        given_kubeconfig().is_some() || wants_real_node().unwrap_or_default()
     }
 
     /// A cluster that `korder up` starts, with further arguments of it.
@@ -178,19 +174,41 @@ impl Environment {
 /// The Lease by which a scheduler shows that it leads.
 const SCHEDULER_LEASE: &str = "kube-scheduler";
 
-fn given_kubeconfig() -> Option<OsString> {
-    std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty())
-}
-
 /// Environment variable: what the nodes of a run's own cluster are, `simulated` (the default) or `real`.
 const NODES: &str = "KORDER_E2E_NODES";
 
-/// Whether the run's own cluster shall have a real node.
-fn wants_real_node() -> Result<bool> {
-    match std::env::var(NODES).as_deref() {
-        Ok("real") => Ok(true),
-        Ok("simulated" | "") | Err(_) => Ok(false),
-        Ok(other) => bail!("`{NODES}={other}` is neither `simulated` nor `real`"),
+/// What nodes a run is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nodes {
+    /// Those of the cluster of a kubeconfig.
+    Given(OsString),
+    /// Those that KWOK plays.
+    Simulated,
+    /// One with containers.
+    Real,
+}
+
+impl Nodes {
+    /// As the environment says.
+    pub fn wanted() -> Result<Self> {
+        if let Some(path) = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()) {
+            return Ok(Self::Given(path));
+        }
+        match std::env::var(NODES).as_deref() {
+            Ok("real") => Ok(Self::Real),
+            Ok("simulated" | "") | Err(_) => Ok(Self::Simulated),
+            Ok(other) => bail!("`{NODES}={other}` is neither `simulated` nor `real`"),
+        }
+    }
+}
+
+impl fmt::Display for Nodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Given(_) => "the cluster of `KUBECONFIG`",
+            Self::Simulated => "simulated nodes",
+            Self::Real => "a real node",
+        })
     }
 }
 

@@ -23,7 +23,7 @@ mod shown;
 mod up;
 
 pub use case::{Case, Skipped, told};
-pub use environment::Environment;
+pub use environment::{Environment, Nodes};
 pub use history::{Change, DEADLINE, Event, History, Log, follow};
 pub use kubectl::{Kubectl, Output};
 pub use runtime::runtime;

@@ -105,6 +105,32 @@ pub fn asking(mut pod: Pod, annotations: &[(&str, &str)]) -> Pod {
     pod
 }
 
+/// A pod or an order whose limits are its requests.
+pub trait Guaranteed {
+    /// Sets the limits.
+    #[must_use]
+    fn guaranteed(self) -> Self;
+}
+
+impl Guaranteed for Pod {
+    fn guaranteed(mut self) -> Self {
+        for container in &mut self.spec.get_or_insert_default().containers {
+            let resources = container.resources.get_or_insert_default();
+            resources.limits.clone_from(&resources.requests);
+        }
+        self
+    }
+}
+
+impl Guaranteed for Order {
+    fn guaranteed(mut self) -> Self {
+        if let Some(template) = &mut self.spec.template {
+            template.spec.resources.limits.clone_from(&template.spec.resources.requests);
+        }
+        self
+    }
+}
+
 /// Holds a pod back by a gate.
 #[must_use]
 pub fn gated(mut pod: Pod, gate: &str) -> Pod {

@@ -14,6 +14,19 @@ use serde_json::Value;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[test]
+fn other_nodes_than_before_are_refused() {
+    let parent = tempfile::tempdir().unwrap();
+    let korder = Korder { data_dir: parent.path().join("cluster") };
+    fs::create_dir_all(korder.data_dir.join("node")).unwrap();
+    fs::write(korder.data_dir.join("kubeconfig"), "").unwrap();
+    let refused = korder.command(&["up"]).output().unwrap();
+    assert!(stderr(&refused).contains("has a real node"), "{}", stderr(&refused));
+    fs::remove_dir(korder.data_dir.join("node")).unwrap();
+    let refused = korder.command(&["up", "--real-node"]).output().unwrap();
+    assert!(stderr(&refused).contains("has simulated nodes alone"), "{}", stderr(&refused));
+}
+
+#[test]
 fn a_cluster_is_started_killed_resumed_and_removed() {
     let parent = tempfile::tempdir().unwrap();
     let korder = Korder { data_dir: parent.path().join("cluster") };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use e2e::{Case, Environment, Skipped, told};
+use e2e::{Case, Environment, Nodes, Skipped, told};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -54,15 +54,33 @@ impl Suite {
         }));
     }
 
-    /// Adds a test that starts a cluster of simulated nodes for itself; skipped where the tests are to run on another.
+    /// Adds a test that starts a cluster of simulated nodes for itself; skipped where the run is for another.
     pub(crate) fn add_with_own_cluster<F>(&mut self, test: F)
+    where
+        F: AsyncFnOnce() -> Result<()> + Send + 'static,
+    {
+        self.add_alone(test, Nodes::Simulated);
+    }
+
+    /// Adds a test that starts a cluster with a real node for itself; skipped where the run is for another.
+    pub(crate) fn add_with_own_real_node<F>(&mut self, test: F)
+    where
+        F: AsyncFnOnce() -> Result<()> + Send + 'static,
+    {
+        self.add_alone(test, Nodes::Real);
+    }
+
+    fn add_alone<F>(&mut self, test: F, needed: Nodes)
     where
         F: AsyncFnOnce() -> Result<()> + Send + 'static,
     {
         let ground = Arc::clone(&self.ground);
         self.trials.push(Trial::ignorable_test(name_of::<F>(), move || {
-            if Environment::is_special() {
-                return Ok(Completion::ignored_with("it starts a cluster of its own, and this run is for another"));
+            let nodes = Nodes::wanted().map_err(|error| told(&error))?;
+            if nodes != needed {
+                return Ok(Completion::ignored_with(format!(
+                    "it starts a cluster of its own, and this run is for {nodes}"
+                )));
             }
             completion(ground.runtime.block_on(test()))
         }));

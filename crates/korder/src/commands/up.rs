@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use cli::{OutputFormat, Printer};
+use cluster::Version;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -19,6 +20,9 @@ pub(crate) struct Arguments {
     /// Port of the API server on loopback [default: the last one, else any that is free]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+    /// Minor version of Kubernetes: 1.34, 1.35 or 1.36
+    #[arg(long, env = cluster::VERSION_VARIABLE, default_value_t, value_name = "VERSION")]
+    kubernetes_version: Version,
     /// Return when all is ready, and leave it running in the background
     #[arg(long)]
     detach: bool,
@@ -37,9 +41,18 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Result<()> {
-    let Arguments { data_dir, port, detach, output, merge_kubeconfig, nodes, in_background } = arguments;
+    let Arguments {
+        data_dir,
+        port,
+        kubernetes_version: version,
+        detach,
+        output,
+        merge_kubeconfig,
+        nodes,
+        in_background,
+    } = arguments;
     let instance = Instance::new(data_dir)?;
-    let wish = Wish { port, nodes };
+    let wish = Wish { port, version, nodes };
     if detach {
         let state = up::start_in_background(&instance, &wish, printer).await?;
         return announce(&instance, &state, output, merge_kubeconfig, printer);

@@ -42,6 +42,7 @@ pub(crate) async fn start_in_background(instance: &Instance, wish: &Wish, printe
         .args(["up", "--in-background", "--quiet", "--color=never", "--data-dir"])
         .arg(instance.data_dir().path())
         .args(wish.port.map(|port| format!("--port={port}")))
+        .arg(format!("--kubernetes-version={}", wish.version))
         .args(wish.nodes.to_arguments())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

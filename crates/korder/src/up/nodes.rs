@@ -17,6 +17,9 @@ pub(crate) struct NodeArguments {
     /// A node whose pods are real containers, on which korder runs, too; needs root and what `make e2e-deps` installs
     #[arg(long)]
     real_node: bool,
+    /// Whole CPUs of the real node are given to the containers that ask for them (the kubelet's `static` policy)
+    #[arg(long, requires = "real_node")]
+    exclusive_cpus: bool,
     /// How many simulated nodes there are [default: 3; beside a real node none, and tainted `kwok.x-k8s.io/node=fake`]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(..=5000))]
     nodes: Option<u16>,
@@ -43,6 +46,11 @@ impl NodeArguments {
         self.real_node
     }
 
+    /// Whether containers of the real node may have CPUs for themselves.
+    pub(crate) fn exclusive_cpus(&self) -> bool {
+        self.exclusive_cpus
+    }
+
     /// The labels that each node gets.
     pub(crate) fn labels(&self) -> Vec<(String, String)> {
         self.node_label.iter().map(|Pair { key, value }| (key.clone(), value.clone())).collect()
@@ -58,10 +66,12 @@ impl NodeArguments {
 
     /// The same as arguments of another `korder up`.
     pub(crate) fn to_arguments(&self) -> Vec<String> {
-        let Self { real_node, nodes, node_label, node_taint, node_cpu, node_memory, node_resource } = self;
+        let Self { real_node, exclusive_cpus, nodes, node_label, node_taint, node_cpu, node_memory, node_resource } =
+            self;
         let mut arguments =
             vec![format!("--node-cpu={}", node_cpu.as_str()), format!("--node-memory={}", node_memory.as_str())];
         arguments.extend(real_node.then(|| "--real-node".to_owned()));
+        arguments.extend(exclusive_cpus.then(|| "--exclusive-cpus".to_owned()));
         arguments.extend(nodes.map(|nodes| format!("--nodes={nodes}")));
         arguments.extend(node_label.iter().map(|Pair { key, value }| format!("--node-label={key}={value}")));
         arguments.extend(

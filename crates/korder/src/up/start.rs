@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use cli::{Hinted, Printer, Progress};
 use cluster::binary::{self, NodePrograms};
-use cluster::{BuildProgress, Cluster, Image, RealNode, Settings};
+use cluster::{BuildProgress, Cluster, Image, RealNode, Settings, Version};
 use jiff::Timestamp;
 use korder_manifests::Profile;
 
@@ -22,6 +22,8 @@ use crate::supervised;
 pub(crate) struct Wish {
     /// The API server's port; `None` keeps the last one.
     pub(crate) port: Option<u16>,
+    /// Which Kubernetes.
+    pub(crate) version: Version,
     /// The nodes.
     pub(crate) nodes: NodeArguments,
 }
@@ -39,6 +41,7 @@ impl Running {
     /// Starts or resumes an instance and waits until all of it is ready.
     pub(crate) async fn start(instance: Instance, wish: &Wish, printer: Printer) -> anyhow::Result<(Self, State)> {
         let lock = instance.lock()?;
+        check_kind(&instance, wish)?;
         instance.set_state(None)?;
         let Binaries { control_plane, kubectl, real_node } = Binaries::find_or_build(wish, printer).await?;
         let progress = Progress::start(printer, "Starting Kubernetes");
@@ -107,10 +110,13 @@ impl Binaries {
             let start = || Progress::start(printer, "Building Kubernetes, which takes some minutes the first time");
             progress.get_or_insert_with(start).update(build);
         };
-        let control_plane = binary::control_plane(&mut report).await.map_err(hinted)?;
+        let control_plane = binary::control_plane(wish.version, &mut report).await.map_err(hinted)?;
         let kubectl = binary::kubectl(&mut report).await.map_err(hinted)?;
-        let real_node =
-            if wish.nodes.real_node() { Some(binary::real_node(&mut report).await.map_err(hinted)?) } else { None };
+        let real_node = if wish.nodes.real_node() {
+            Some(binary::real_node(wish.version, &mut report).await.map_err(hinted)?)
+        } else {
+            None
+        };
         if let Some(progress) = progress {
             progress.finish("Built");
         }
@@ -157,10 +163,31 @@ async fn install_and_run(
     }
 }
 
+/// Refuses to go on with other nodes than the cluster was made with: its certificates, addresses and pods are of these.
+fn check_kind(instance: &Instance, wish: &Wish) -> anyhow::Result<()> {
+    let is_new = !instance.data_dir().kubeconfig().exists();
+    let was_real = instance.path("node").exists();
+    if is_new || was_real == wish.nodes.real_node() {
+        return Ok(());
+    }
+    let dir = instance.data_dir().path().display();
+    let (is, hint) = if was_real {
+        ("has a real node", "add `--real-node`, or choose another `--data-dir`")
+    } else {
+        ("has simulated nodes alone", "leave out `--real-node`, or choose another `--data-dir`")
+    };
+    Err(Hinted::new(format!("the cluster in `{dir}` {is}"), hint).into())
+}
+
 /// A real node that has the image of this very program.
 fn node_of_korder(programs: NodePrograms, wish: &Wish) -> anyhow::Result<RealNode> {
     let image = Image { name: IMAGE.to_owned(), program: supervised::this_program()? };
-    Ok(RealNode { programs, images: vec![image], labels: wish.nodes.labels(), exclusive_cpus: false })
+    Ok(RealNode {
+        programs,
+        images: vec![image],
+        labels: wish.nodes.labels(),
+        exclusive_cpus: wish.nodes.exclusive_cpus(),
+    })
 }
 
 /// A port that others know, by the file in which it is kept: the last one where that is free.

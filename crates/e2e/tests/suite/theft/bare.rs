@@ -13,7 +13,7 @@ use super::field::{Field, is_running};
 pub(super) async fn start(field: &Field<'_>, count: usize, at_once: usize) -> Result<()> {
     for first in (0..count).step_by(at_once) {
         let numbers = first..count.min(first + at_once);
-        let pods: Vec<Pod> = numbers.map(|number| field.case.pod(&claimant(number), field.place())).collect();
+        let pods: Vec<Pod> = numbers.map(|number| field.pod(&claimant(number))).collect();
         try_join_all(pods.iter().map(|pod| field.case.create(pod))).await?;
         let all = |log: &Log<Pod>| {
             pods.iter().all(|pod| log.get(&pod.name_any()).is_some_and(|pod| is_running(pod))).then_some(())

@@ -88,7 +88,7 @@ impl ByHand {
     }
 
     fn guardian(&self, field: &Field<'_>, name: &str) -> Pod {
-        let mut pod = field.case.pod(name, field.place());
+        let mut pod = field.pod(name);
         pod.spec.get_or_insert_default().priority_class_name.clone_from(&self.class);
         pod
     }
@@ -128,7 +128,7 @@ impl HandOver for ByHand {
 
     async fn hand_over(&self, field: &Field<'_>, count: usize) -> Result<Vec<String>> {
         let pairs = self.pairs(field, count);
-        let claimants = pairs.iter().map(|pair| objects::gated(field.case.pod(&pair.claimant, field.place()), GATE));
+        let claimants = pairs.iter().map(|pair| objects::gated(field.pod(&pair.claimant), GATE));
         let claimants: Vec<Pod> = claimants.collect();
         try_join_all(claimants.iter().map(|pod| field.case.create(pod))).await?;
         if self.rules != Rules::NoNomination {

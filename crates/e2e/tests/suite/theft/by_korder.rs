@@ -34,7 +34,7 @@ impl ByKorder {
 impl HandOver for ByKorder {
     async fn fill(&self, field: &Field<'_>) -> Result<()> {
         let places = i32::try_from(field.places())?;
-        let mut order = field.case.order(ORDER, places, field.place());
+        let mut order = field.order(ORDER)?;
         order.spec.strategy = Some(objects::refreshed(self.policy));
         field.case.create(&order).await?;
         let ready = |log: &Log<Order>| (log.get(ORDER)?.status.as_ref()?.ready == places).then_some(());
@@ -43,7 +43,7 @@ impl HandOver for ByKorder {
 
     async fn hand_over(&self, field: &Field<'_>, count: usize) -> Result<Vec<String>> {
         let first = self.claimants.fetch_add(count, Ordering::Relaxed);
-        let pod = |number| field.case.claimant(&claimant(number), ORDER, field.place());
+        let pod = |number| field.claimant(&claimant(number), ORDER);
         let claimants: Vec<Pod> = (first..first + count).map(pod).collect();
         let claimants = try_join_all(claimants.iter().map(|pod| field.case.create(pod))).await?;
         let names: Vec<String> = claimants.iter().map(Pod::name_any).collect();

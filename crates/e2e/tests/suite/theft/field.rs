@@ -5,7 +5,7 @@ use std::fmt;
 
 use anyhow::{Result, ensure};
 use e2e::audit::Capacity;
-use e2e::objects::{self, Size};
+use e2e::objects::{self, Guaranteed as _, Size};
 use e2e::{Case, Log};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use korder_api::Order;
@@ -21,7 +21,9 @@ pub(super) struct Layout {
     /// So many places fill a node.
     guardians: usize,
     /// What each place is.
-    pub(super) place: Size,
+    place: Size,
+    /// Whether limits are the requests, so that containers may have CPUs for themselves.
+    guaranteed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,23 +40,41 @@ enum Nodes {
 
 impl Layout {
     /// No two hand-overs meet on a node.
-    pub(super) const ONE: Self =
-        Self { nodes: Nodes::Simulated { count: 12, size: Size::SMALL }, guardians: 1, place: Size::SMALL };
+    pub(super) const ONE: Self = Self {
+        nodes: Nodes::Simulated { count: 12, size: Size::SMALL },
+        guardians: 1,
+        place: Size::SMALL,
+        guaranteed: false,
+    };
     /// Hand-overs meet on every node.
     pub(super) const EIGHT: Self = Self {
         nodes: Nodes::Simulated { count: 3, size: Size { cpu: "4", memory: "8Gi" } },
         guardians: 8,
         place: Size::SMALL,
+        guaranteed: false,
     };
     /// Places are containers.
-    pub(super) const REAL: Self =
-        Self { nodes: Nodes::Real { place_millis: 50 }, guardians: 12, place: Size { cpu: "50m", memory: "32Mi" } };
+    pub(super) const REAL: Self = Self {
+        nodes: Nodes::Real { place_millis: 50 },
+        guardians: 12,
+        place: Size { cpu: "50m", memory: "32Mi" },
+        guaranteed: false,
+    };
+    /// The place is a whole CPU.
+    pub(super) const WHOLE_CPU: Self = Self {
+        nodes: Nodes::Real { place_millis: 1000 },
+        guardians: 1,
+        place: Size { cpu: "1", memory: "32Mi" },
+        guaranteed: true,
+    };
 }
 
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let real = if matches!(self.nodes, Nodes::Real { .. }) { " real" } else { "" };
-        write!(f, "{} a{real} node", self.guardians)
+        match self.nodes {
+            Nodes::Real { .. } => write!(f, "{} of {} CPU on a real node", self.guardians, self.place.cpu),
+            Nodes::Simulated { .. } => write!(f, "{} a node", self.guardians),
+        }
     }
 }
 
@@ -84,9 +104,22 @@ impl<'a> Field<'a> {
         Ok(Self { case, layout, nodes: capacity.iter().map(Node::name_any).collect(), capacity })
     }
 
-    /// What each place is.
-    pub(super) fn place(&self) -> Size {
-        self.layout.place
+    /// A pod that fits a place.
+    pub(super) fn pod(&self, name: &str) -> Pod {
+        let pod = self.case.pod(name, self.layout.place);
+        if self.layout.guaranteed { pod.guaranteed() } else { pod }
+    }
+
+    /// One that asks for a ticket of an order.
+    pub(super) fn claimant(&self, name: &str, order: &str) -> Pod {
+        let pod = self.case.claimant(name, order, self.layout.place);
+        if self.layout.guaranteed { pod.guaranteed() } else { pod }
+    }
+
+    /// An order of all places.
+    pub(super) fn order(&self, name: &str) -> Result<Order> {
+        let order = self.case.order(name, i32::try_from(self.places())?, self.layout.place);
+        Ok(if self.layout.guaranteed { order.guaranteed() } else { order })
     }
 
     /// Guardians on each node.

@@ -58,6 +58,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.add(korder_spends_no_ticket_while_stronger_pods_wait);
     suite.add(bare_calls_lose_places_where_a_rule_is_broken_and_only_there);
     suite.add_with_own_cluster(restarts_of_the_scheduler);
+    suite.add_with_own_real_node(korder_loses_no_place_of_a_whole_cpu);
 }
 
 /// A way of handing places over.
@@ -84,14 +85,26 @@ async fn korder_loses_no_place_on_nodes_of_eight_guardians(case: &Case) -> Resul
 
 /// The kubelet refuses none either; and what the hand-over takes is shown beside the same pods without korder.
 async fn korder_loses_no_place_on_a_real_node(case: &Case) -> Result<()> {
-    let field = Field::new(case, Layout::REAL).await?;
-    let hand_overs = hand_overs()?.unwrap_or(DEFAULT_REAL);
-    for at_once in [1, REAL_BATCH] {
-        let row = Row::keeps(&field, format!("free node, {}, without korder, {at_once} at a time", field.layout));
-        bare::start(&field, hand_overs / 2, at_once).await?;
+    korder_loses_no_container(case, Layout::REAL, &[1, REAL_BATCH]).await
+}
+
+/// The kubelet has taken the CPU from the guardian before it gives it to the pod.
+async fn korder_loses_no_place_of_a_whole_cpu() -> Result<()> {
+    let environment = Arc::new(Environment::own(&["--real-node", "--exclusive-cpus"]).await?);
+    let test = async |case: &Case| korder_loses_no_container(case, Layout::WHOLE_CPU, &[1]).await;
+    Case::run(&environment, "whole-cpu", test).await?;
+    Arc::into_inner(environment).context("somebody still uses the cluster")?.stop().await
+}
+
+async fn korder_loses_no_container(case: &Case, layout: Layout, ways: &[usize]) -> Result<()> {
+    let field = Field::new(case, layout).await?;
+    let hand_overs = hand_overs()?.unwrap_or(DEFAULT_REAL) / ways.len();
+    for &at_once in ways {
+        let row = Row::keeps(&field, format!("free node, {layout}, without korder, {at_once} at a time"));
+        bare::start(&field, hand_overs, at_once).await?;
         row.end(&[])?;
-        let row = Row::keeps(&field, format!("korder, {}, refill on, {at_once} at a time", field.layout));
-        row.end(&play(&field, &ByKorder::new(RefreshPolicy::OnClaim), hand_overs / 2, at_once).await?)?;
+        let row = Row::keeps(&field, format!("korder, {layout}, refill on, {at_once} at a time"));
+        row.end(&play(&field, &ByKorder::new(RefreshPolicy::OnClaim), hand_overs, at_once).await?)?;
     }
     field.audit()
 }
@@ -121,7 +134,7 @@ async fn korder_spends_no_ticket_while_stronger_pods_wait(case: &Case) -> Result
     way.fill(&field).await?;
     field.is_full().await?;
     let rival = |(number, node): (usize, &String)| {
-        let pod = case.pod(&format!("rival-{number}"), field.place()).on_node(node);
+        let pod = field.pod(&format!("rival-{number}")).on_node(node);
         merged(pod, &serde_json::json!({"spec": {"priorityClassName": strong}}))
     };
     let rivals: Vec<Pod> = field.nodes.iter().enumerate().map(rival).collect::<Result<_>>()?;

@@ -55,7 +55,7 @@ impl Pressure {
 
 fn all(field: &Field<'_>) -> Vec<Pod> {
     let nodes = field.nodes.iter().cycle().zip(0..WAITING + NEWCOMERS);
-    nodes.map(|(node, number)| field.case.pod(&format!("other-{number}"), field.place()).on_node(node)).collect()
+    nodes.map(|(node, number)| field.pod(&format!("other-{number}")).on_node(node)).collect()
 }
 
 async fn keep_coming(api: Api<Pod>, pods: Vec<Pod>, mut stopped: oneshot::Receiver<()>) -> Result<()> {
