@@ -28,6 +28,14 @@ pub fn order(name: &str, replicas: u32, refresh_policy: &str, duration: &str) ->
     })
 }
 
+/// A ticket of nobody's order, of one core.
+pub fn ticket(name: &str) -> Value {
+    json!({
+        "apiVersion": names::API_VERSION, "kind": "Ticket", "metadata": {"name": name},
+        "spec": {"duration": "1h", "resources": {"requests": {"cpu": "1"}}},
+    })
+}
+
 /// A pod of one core that asks for a ticket of an order, or of any.
 pub fn claimant(name: &str, order: Option<&str>) -> Value {
     let mut pod = competitor(name);

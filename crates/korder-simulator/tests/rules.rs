@@ -6,7 +6,7 @@ use kooper_sim::fault::{Effect, FaultPlan, Requests, When};
 use kooper_sim::{Sim, Verb, run};
 use korder_api::{Order, Ticket};
 use korder_core::pod::Pod;
-use korder_simulator::objects::{asking, claimant, competitor, node, order};
+use korder_simulator::objects::{asking, claimant, competitor, node, order, ticket};
 use korder_simulator::oracle;
 use korder_simulator::world::World;
 use kube::Api;
@@ -234,4 +234,39 @@ fn a_place_that_another_leader_has_promised_is_not_given_back() {
         })
     });
     assert_eq!(violations.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// One leader knows nothing of a ticket that the other gives to a pod, and sees the pod waiting.
+#[test]
+fn a_pod_that_has_a_ticket_by_another_leader_is_not_told_that_it_waits() {
+    let violations = run(1, |sim| async move {
+        assert!(sim.create(node("n", 2)).is_ok());
+        let mut world = World::new(sim.clone(), frozen(&[TICKETS], 120));
+        world.run(Duration::from_secs(2)).await;
+        world.second_leader();
+        world.run(Duration::from_secs(2)).await;
+        assert!(sim.create(ticket("t")).is_ok());
+        world.until("the ticket is ready", |sim| phases(sim, "Ready") == 1).await;
+        let pods: Api<Pod> = Api::default_namespaced(sim.client("somebody"));
+        let finalizers = |list| Patch::Merge(json!({"metadata": {"finalizers": list}}));
+        let (guardian, options) = ("t-guardian", PatchParams::default());
+        let (hold, let_go) = (finalizers(json!(["example.com/hold"])), finalizers(json!(null)));
+        assert!(world.during(pods.patch(guardian, &options, &hold)).await.is_ok());
+        assert!(sim.create(claimant("pod", None)).is_ok());
+        let told = |sim: &Sim| {
+            let pod = sim.object("pods", "default", "pod").map(|pod| pod.value()["status"].clone()).unwrap_or_default();
+            let conditions = pod["conditions"].as_array().cloned().unwrap_or_default();
+            let bound = conditions.iter().find(|one| one["type"] == "korder.dev/TicketBound").cloned();
+            (pod["nominatedNodeName"] == "n", bound.map(|bound| bound["reason"].clone()))
+        };
+        world.until("it is promised the place", |sim| told(sim).0).await;
+        // Long enough for a pod that waits to be told so.
+        world.run(Duration::from_secs(10)).await;
+        assert_eq!(told(&sim), (true, Some(json!("Claimed"))));
+        assert!(world.during(pods.patch(guardian, &options, &let_go)).await.is_ok());
+        world.run(Duration::from_mins(2)).await;
+        assert_eq!(phases(&sim, "Used"), 1);
+        oracle::judge_two_leaders(&sim)
+    });
+    assert_eq!(violations, Vec::<String>::new());
 }
