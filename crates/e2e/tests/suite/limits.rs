@@ -17,6 +17,7 @@ const SIZE: Size = Size::SMALL;
 
 pub(crate) fn tests(suite: &mut Suite) {
     suite.add(a_quota_can_leave_guardians_out);
+    suite.add(a_quota_on_tickets_is_told_and_heeded);
     suite.add(a_limit_range_that_refuses_a_guardian_is_told);
     suite.add(a_limit_range_that_enlarges_a_guardian_is_told);
     suite.add(a_guardian_that_is_made_smaller_is_replaced);
@@ -108,5 +109,23 @@ async fn a_guardian_that_is_made_smaller_is_replaced(case: &Case) -> Result<()> 
     case.tickets.until("the ticket is held by it", held).await?;
     case.create(&case.claimant("app", "shelf", SIZE)).await?;
     pod_is_bound(case, "app").await?;
+    Ok(())
+}
+
+async fn a_quota_on_tickets_is_told_and_heeded(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    let kubectl = case.kubectl();
+    let quota = |count: usize| {
+        let hard = format!("{{count/tickets.core.korder.dev: '{count}'}}");
+        format!("apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: few}}\nspec: {{hard: {hard}}}\n")
+    };
+    kubectl.apply(&quota(1)).await?;
+    let counts = r"--for=jsonpath={.status.hard.count/tickets\.core\.korder\.dev}=1";
+    kubectl.get(&["wait", "resourcequota/few", counts, "--timeout=60s"]).await?;
+    case.create(&case.order("shelf", 2, SIZE)).await?;
+    is_stalled(case, 1, "ResourceQuotaExceeded", "exceeded quota: few").await?;
+    ensure!(case.tickets.log().objects().count() == 1, "the quota is not heeded");
+    kubectl.apply(&quota(2)).await?;
+    order_is_ready(case, "shelf", 2).await?;
     Ok(())
 }

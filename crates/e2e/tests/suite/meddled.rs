@@ -1,26 +1,32 @@
-//! Pods that vanish, come again under the same name, or lose their gate by hand while a place is promised to them. The
-//! simulator does the same at every other stage.
+//! Pods that vanish, come again under the same name, lose their gate by hand while a place is promised to them, or that
+//! somebody's rule lets nobody write. The simulator does the same at every other stage.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::objects::Size;
+use e2e::objects::{Size, refreshed};
 use e2e::{Case, Log};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
-use korder_api::{Ticket, TicketPhase, names};
+use korder_api::order::RefreshPolicy;
+use korder_api::{Order, Ticket, TicketPhase, names};
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::held::Held;
+use crate::pods::is_gated;
 use crate::suite::Suite;
-use crate::until::{order_is_ready, order_says, pod_is_bound};
+use crate::until::{event_tells, order_is_ready, order_says, pod_is_bound, pod_is_bound_within, pod_waits};
 
 const SIZE: Size = Size::SMALL;
+/// A pod that can't be written is left alone for a minute.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 pub(crate) fn tests(suite: &mut Suite) {
     suite.add(pods_that_are_meddled_with_give_their_tickets_back);
+    suite.add(a_pod_that_can_t_be_written_keeps_no_ticket_from_others);
 }
 
 async fn pods_that_are_meddled_with_give_their_tickets_back(case: &Case) -> Result<()> {
@@ -70,6 +76,28 @@ async fn pods_that_are_meddled_with_give_their_tickets_back(case: &Case) -> Resu
     let ungated = log.get(&ungated.name_any()).context("the pod is gone")?;
     ensure!(!ungated.annotations().contains_key(names::ANNOTATION_BOUND_TICKET), "who took the gate off has a ticket");
     Ok(())
+}
+
+async fn a_pod_that_can_t_be_written_keeps_no_ticket_from_others(case: &Case) -> Result<()> {
+    case.add_nodes(1, Size { cpu: "8", memory: "16Gi" }).await?;
+    case.create(&case.claimant("stubborn", "shelf", SIZE)).await?;
+    pod_waits(case, "stubborn", "OrderNotFound").await?;
+    let held = Held::pod(case, "stubborn").await?;
+    let mut order = case.order("shelf", 1, SIZE);
+    order.spec.strategy = Some(refreshed(RefreshPolicy::Never));
+    case.create(&order).await?;
+    event_tells(case, "Pod", "stubborn", "WriteRefused").await?;
+    // It stands before the other in line.
+    case.create(&case.claimant("app", "shelf", SIZE)).await?;
+    let app = pod_is_bound(case, "app").await?;
+    ensure!(app.annotations().contains_key(names::ANNOTATION_BOUND_TICKET), "the other has no ticket");
+    let waits = case.pods.log().get("stubborn").is_some_and(|pod| is_gated(pod));
+    ensure!(waits, "who can't be written was let go");
+    held.let_go().await?;
+    case.api::<Order>()
+        .patch("shelf", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 2}})))
+        .await?;
+    pod_is_bound_within(PATIENCE, case, "stubborn").await.map(drop)
 }
 
 /// The names of the pods that tickets are given to, by uid.

@@ -27,6 +27,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.add(kubectl_scales_up_and_down);
     suite.add(a_paused_order_stands_still);
     suite.add(deleting_an_order_leaves_running_pods_alone);
+    suite.add(tickets_outlive_an_order_that_is_deleted_without_them);
     suite.add(a_ticket_deleted_by_hand_is_replaced);
     suite.add(a_guardian_deleted_by_hand_is_repaired);
     suite.add(a_ticket_of_nobodys_order_can_be_claimed);
@@ -179,6 +180,33 @@ async fn deleting_an_order_leaves_running_pods_alone(case: &Case) -> Result<()> 
     let now = log.get("app").context("the pod went with the order")?;
     ensure!(now.uid() == app.uid() && now.metadata.deletion_timestamp.is_none(), "the pod goes with the order");
     Ok(())
+}
+
+async fn tickets_outlive_an_order_that_is_deleted_without_them(case: &Case) -> Result<()> {
+    case.add_nodes(1, NODE).await?;
+    case.create(&case.order("shelf", 2, SIZE)).await?;
+    order_is_ready(case, "shelf", 2).await?;
+    case.kubectl().get(&["delete", "kord", "shelf", "--cascade=orphan"]).await?;
+    let orphaned = |log: &Log<Ticket>| {
+        let orphans = log.objects().filter(|ticket| ticket.owner_references().is_empty());
+        (orphans.filter(|ticket| ticket.phase() == TicketPhase::Ready).count() == 2).then_some(())
+    };
+    case.tickets.until("both tickets are ready and nobody's", orphaned).await?;
+    // They are for the pods of their namespace now, and nobody makes more.
+    case.create(&objects::asking(case.pod("app", SIZE), &[("required", "true")])).await?;
+    let app = pod_is_bound(case, "app").await?;
+    ensure!(app.annotations().contains_key(names::ANNOTATION_BOUND_TICKET), "it has no ticket");
+    // An order of the same name is another one, and takes none of them for its own.
+    case.create(&case.order("shelf", 1, SIZE)).await?;
+    let order = order_is_ready(case, "shelf", 1).await?;
+    let count = |log: &Log<Ticket>| (log.objects().count(), log.objects().filter(|it| is_of(it, &order)).count());
+    let counted = count(&case.tickets.log());
+    ensure!(counted == (3, 1), "of {} tickets {} are the new order's", counted.0, counted.1);
+    Ok(())
+}
+
+fn is_of(ticket: &Ticket, order: &Order) -> bool {
+    ticket.owner_references().iter().any(|owner| Some(&owner.uid) == order.metadata.uid.as_ref())
 }
 
 async fn a_ticket_deleted_by_hand_is_replaced(case: &Case) -> Result<()> {

@@ -58,8 +58,13 @@ pub(crate) async fn ticket_is_within(
 
 /// A pod is bound to a node.
 pub(crate) async fn pod_is_bound(case: &Case, pod: &str) -> Result<Arc<Pod>> {
+    pod_is_bound_within(e2e::DEADLINE, case, pod).await
+}
+
+/// The same with a deadline of its own.
+pub(crate) async fn pod_is_bound_within(deadline: Duration, case: &Case, pod: &str) -> Result<Arc<Pod>> {
     let found = |log: &Log<Pod>| log.get(pod).filter(|pod| node_of(pod).is_some()).cloned();
-    case.pods.until(format!("pod `{pod}` is bound to a node"), found).await
+    case.pods.until_within(deadline, format!("pod `{pod}` is bound to a node"), found).await
 }
 
 /// A pod waits for a ticket for a reason; the message.
