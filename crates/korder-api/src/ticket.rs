@@ -176,7 +176,12 @@ pub enum Reuse {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.requests) && self.requests.size() > 0) || (has(self.limits) && self.limits.size() > 0)")
-        .message("requests or limits must name at least one resource")
+        .message("requests or limits must name at least one resource"),
+    // What is no quantity is told by itself.
+    validation = Rule::new("!has(self.requests) || !has(self.limits) || self.requests.all(key, !(key in self.limits) \
+                            || !isQuantity(string(self.requests[key])) || !isQuantity(string(self.limits[key])) \
+                            || quantity(string(self.requests[key])).compareTo(quantity(string(self.limits[key]))) <= 0)")
+        .message("requests must not be above limits")
 )]
 pub struct Resources {
     /// What is reserved.

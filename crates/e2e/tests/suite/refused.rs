@@ -70,6 +70,10 @@ async fn values_that_make_no_sense(case: &Case) -> Result<()> {
         (cpu("lots"), vec![in_cpu, "\"lots\"", quantity]),
         (cpu("-1"), vec![in_cpu, "-1", quantity]),
         (cpu("1.5 GB"), vec![in_cpu, "\"1.5 GB\"", quantity]),
+        (
+            order_of("duration: 24h, resources: {requests: {cpu: 2, memory: 1Gi}, limits: {cpu: 1500m, memory: 1Gi}}"),
+            vec!["spec.template.spec.resources", "requests must not be above limits"],
+        ),
         (lasting("24 hours"), vec![in_duration, "\"24 hours\"", duration]),
         (lasting("0s"), vec![in_duration, "\"0s\"", duration]),
         (lasting("-1h"), vec![in_duration, "\"-1h\"", duration]),
