@@ -4,7 +4,7 @@
 //! - [`Printer`]: results on stdout, everything else on stderr;
 //! - [`Progress`]: a spinner on a terminal, plain lines elsewhere;
 //! - [`Hinted`] and [`report`]: one shape for every failure, `error: …`, its causes, `hint: …`;
-//! - [`exit_code`]: 0 for success, 1 for failure (2, wrong usage, is clap's own).
+//! - [`exit_code`]: 0 for success, 1 for failure (2, wrong usage, is clap's own), others for an [`Answer`].
 //!
 //! A program's `main` parses its arguments, builds a [`Printer`], runs, and hands the result to
 //! [`exit_code`]. This crate knows no domain: neither clusters nor any kind of object.
@@ -17,4 +17,4 @@ mod report;
 pub use args::{GlobalArgs, OutputFormat};
 pub use printer::{OutputError, Printer, Verbosity};
 pub use progress::Progress;
-pub use report::{Hinted, exit_code, report};
+pub use report::{Answer, Hinted, exit_code, report};

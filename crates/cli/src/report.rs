@@ -36,6 +36,11 @@ impl Error for Hinted {
     }
 }
 
+/// An answer that scripts tell from others by the program's exit code. It is no failure: what there was to say is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer is told by exit code {0}")]
+pub struct Answer(pub u8);
+
 /// The report of an error as text: the error, what caused it, and the hints found on the way.
 ///
 /// ```text
@@ -65,7 +70,7 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     lines.join("\n")
 }
 
-/// Reports a failure on stderr and returns the program's exit code: 0 for success, 1 for failure.
+/// Reports a failure on stderr and returns the program's exit code: 0 for success, 1 for failure, and that of an [`Answer`].
 ///
 /// A reader of stdout that has gone is no failure and is not reported.
 pub fn exit_code<E>(result: Result<(), E>) -> ExitCode
@@ -78,6 +83,9 @@ where
             let error: &(dyn Error + 'static) = error.as_ref();
             if is_closed_output(error) {
                 return ExitCode::SUCCESS;
+            }
+            if let Some(&Answer(code)) = chain(error).find_map(|link| link.downcast_ref()) {
+                return ExitCode::from(code);
             }
             anstream::eprintln!("{}", report(error));
             ExitCode::FAILURE

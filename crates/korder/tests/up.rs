@@ -107,8 +107,13 @@ impl Korder {
         names.map(|name| fs::read_to_string(self.data_dir.join("logs").join(name)).unwrap_or_default()).join("\n")
     }
 
+    /// What is told, which the exit code must tell, too.
     fn status(&self) -> Value {
-        serde_json::from_slice(&self.run(&["status", "--output=json"]).stdout).unwrap()
+        let output = self.command(&["status", "--output=json"]).output().unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let code = if status["status"] == "stopped" { 3 } else { 0 };
+        assert_eq!(output.status.code(), Some(code), "{status}: {}\n{}", stderr(&output), self.logs());
+        status
     }
 }
 

@@ -46,7 +46,7 @@ impl Korder {
     pub(crate) async fn run(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
         command.args(arguments).arg("--kubeconfig").arg(&self.kubeconfig).kill_on_drop(true);
-        let output = command.output().await.context("cannot run `korder`")?;
+        let output = command.stdin(Stdio::null()).output().await.context("cannot run `korder`")?;
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "`korder {}` failed:\n{stdout}{stderr}", arguments.join(" "));
         Ok(stdout.into_owned())

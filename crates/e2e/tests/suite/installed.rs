@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use e2e::objects::Size;
 use e2e::{Case, Environment};
-use korder_api::names;
+use korder_api::{Order, names};
 use kube::Client;
 use kube::api::{Api, PostParams};
 
@@ -55,7 +55,14 @@ async fn without_the_webhook(case: &Case) -> Result<()> {
 
 /// Nothing of korder holds anything back any more, and running pods run on.
 async fn uninstalled(korder: &Korder, client: &Client) -> Result<()> {
-    korder.run(&["uninstall", "--crds"]).await?;
+    let order = e2e::objects::order("kept", 0, Size::SMALL);
+    Api::<Order>::default_namespaced(client.clone()).create(&PostParams::default(), &order).await?;
+    let Err(asked) = korder.run(&["uninstall", "--crds"]).await else {
+        anyhow::bail!("the kinds are deleted with their objects, and nobody was asked")
+    };
+    ensure!(asked.to_string().contains("1 orders") && asked.to_string().contains("--yes"), "{asked}");
+    korder.run(&["uninstall", "--crds", "--yes"]).await?;
+    // Nothing is left to be asked about.
     let again = korder.run(&["uninstall", "--crds"]).await?;
     ensure!(again.lines().all(|line| line.starts_with("0 ")), "the second time it did:\n{again}");
     let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::default_namespaced(client.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use cli::{OutputFormat, Printer};
+use cli::{Answer, OutputFormat, Printer};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Node;
 use korder_api::names::SYSTEM_NAMESPACE;
@@ -18,8 +18,12 @@ use crate::up::{Instance, State};
 /// Bound of all questions to the cluster.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The exit code where nothing runs, as that of `systemctl status` (and of the Linux Standard Base).
+const STOPPED: u8 = 3;
+
 /// What to look at.
 #[derive(Debug, Args)]
+#[command(after_help = "Exit code: 0 if it runs or is about to, 3 if it does not, 1 if that can't be told")]
 pub(crate) struct Arguments {
     /// Directory of all state [default: ~/.korder]
     #[arg(long, value_name = "DIR")]
@@ -69,13 +73,15 @@ struct Readiness {
 pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Result<()> {
     let Arguments { data_dir, output } = arguments;
     let report = look(&Instance::new(data_dir)?).await?;
-    if output == OutputFormat::Json {
-        return Ok(printer.json(&report)?);
+    match output {
+        OutputFormat::Json => printer.json(&report)?,
+        OutputFormat::Text => {
+            for line in lines(&report) {
+                printer.result(line)?;
+            }
+        }
     }
-    for line in lines(&report) {
-        printer.result(line)?;
-    }
-    Ok(())
+    if report.status == Status::Stopped { Err(Answer(STOPPED).into()) } else { Ok(()) }
 }
 
 async fn look(instance: &Instance) -> anyhow::Result<Report> {

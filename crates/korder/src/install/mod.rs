@@ -27,7 +27,7 @@ use crate::told::Told as _;
 pub(crate) use credentials::service_account_kubeconfig;
 pub(crate) use gate::GateForm;
 pub(crate) use ready::{is_available, wait_ready};
-pub(crate) use uninstall::{Removal, uninstall};
+pub(crate) use uninstall::{Removal, count_objects, uninstall};
 
 /// The image of this version.
 pub(crate) const IMAGE: &str = concat!("korder:", env!("CARGO_PKG_VERSION"));

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use cli::Hinted;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use korder_api::names::{GATE, LABEL_ROLE, ROLE_GUARDIAN, SYSTEM_NAMESPACE};
 use korder_api::{Order, Ticket};
 use korder_manifests::PART_OF;
-use kube::api::{DeleteParams, DynamicObject, ListParams, ObjectList, Patch, Preconditions};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, ObjectList, Patch, Preconditions,
+};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -72,6 +75,23 @@ pub(crate) async fn uninstall(client: &Client, removal: Removal) -> anyhow::Resu
         gone(client, &definitions).await?;
     }
     Ok(done)
+}
+
+/// How many objects of each of korder's kinds there are, by the kind's plural name; those without any are left out.
+pub(crate) async fn count_objects(client: &Client) -> anyhow::Result<Vec<(String, usize)>> {
+    let mut counted = Vec::new();
+    for definition in labelled(client, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await? {
+        let definition: CustomResourceDefinition = definition.try_parse().context("cannot read a kind")?;
+        let Some(version) = definition.spec.versions.iter().find(|version| version.storage) else { continue };
+        let names = &definition.spec.names;
+        let gvk = GroupVersionKind::gvk(&definition.spec.group, &version.name, &names.kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, &names.plural);
+        let count = count(Api::<DynamicObject>::all_with(client.clone(), &resource)).await?;
+        if count > 0 {
+            counted.push((names.plural.clone(), count));
+        }
+    }
+    Ok(counted)
 }
 
 async fn remove(
