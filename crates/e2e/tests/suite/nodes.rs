@@ -130,7 +130,9 @@ async fn a_claim_ends_on_another(case: &Case, go: impl AsyncFn(&str) -> Result<(
     };
     case.pods.until("the pod is promised a place on the node", promised).await?;
     go(&first).await?;
-    event_tells(case, "Pod", "app", "TicketLost").await?;
+    let told = event_tells(case, "Pod", "app", "TicketLost").await?;
+    // At once, and not since its guardian can't be removed.
+    ensure!(told.note.as_deref().is_some_and(|note| note.contains("the node takes the pod no more")), "{told:?}");
     held.let_go().await?;
     let app = pod_is_bound_within(PATIENCE, case, "app").await?;
     ensure!(node_of(&app) == Some(second.as_str()), "the pod is on {:?}", node_of(&app));
