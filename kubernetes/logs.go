@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -13,7 +12,6 @@ import (
 	"k8s.io/apiserver/pkg/util/flushwriter"
 	cri "k8s.io/cri-api/pkg/apis"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
-	crilogs "k8s.io/cri-client/pkg/logs"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 )
 
@@ -60,15 +58,8 @@ func (l podLogs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	options := &crilogs.LogOptions{TailLines: asked.TailLines, LimitBytes: asked.LimitBytes, Follow: asked.Follow, Timestamp: asked.Timestamps}
-	if asked.SinceSeconds != nil {
-		options.Since = time.Now().Add(-time.Duration(*asked.SinceSeconds) * time.Second)
-	}
-	if asked.SinceTime != nil {
-		options.Since = asked.SinceTime.Time
-	}
 	out := flushwriter.Wrap(w)
-	if err := crilogs.ReadLogs(r.Context(), file, "", options, alwaysRunning{}, out, out); err != nil && r.Context().Err() == nil {
+	if err := readLogs(r.Context(), file, &asked, out); err != nil && r.Context().Err() == nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
 }

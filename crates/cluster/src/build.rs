@@ -83,11 +83,14 @@ pub(crate) fn flags(version: Version) -> Vec<String> {
     flags
 }
 
-/// Which module file counts; it is never changed.
+/// Which module file counts, which is never changed, and which of the files that suit one version only.
 fn module_flags(version: Version) -> Vec<String> {
-    let readonly = ["-mod=readonly".to_owned()];
-    let other = (version != Version::default()).then(|| format!("-modfile={}", version.module_file()));
-    readonly.into_iter().chain(other).collect()
+    let mut flags = vec!["-mod=readonly".to_owned()];
+    if version != Version::default() {
+        flags.push(format!("-modfile={}", version.module_file()));
+        flags.push("-tags=before_1_36".to_owned());
+    }
+    flags
 }
 
 /// Builds a program of the module in `dir` into the file `output`.

@@ -40,6 +40,8 @@ const FILES: &[(&str, &[u8])] = sources![
     "node/node.go",
     "pki.go",
     "process.go",
+    "readlogs.go",
+    "readlogs_before_1.36.go",
     "scheduler.go",
     "stages/node-heartbeat.yaml",
     "stages/node-initialize.yaml",
