@@ -9,6 +9,7 @@
 //! - no key is dropped because it failed too often.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,8 +17,9 @@ use tokio::time::Instant;
 /// An ordered queue of keys with a gate for retries.
 #[derive(Debug)]
 pub struct Queue<K> {
-    entries: BTreeMap<K, Entry>,
-    schedule: BTreeMap<Slot, K>,
+    /// Keys are shared: there may be many that wait for long.
+    entries: BTreeMap<Arc<K>, Entry>,
+    schedule: BTreeMap<Slot, Arc<K>>,
     sequence: u64,
 }
 
@@ -91,7 +93,8 @@ impl<K: Ord + Clone> Queue<K> {
     /// Something happened to `key`: it becomes due now, or when its wait is over.
     pub fn add(&mut self, key: K, now: Instant) {
         let Some(entry) = self.entries.get_mut(&key) else {
-            let slot = self.enter(&key, now);
+            let key = Arc::new(key);
+            let slot = self.enter(Arc::clone(&key), now);
             let entry = Entry { attempts: 0, again: 0, generation: 1, not_before: now, state: State::Waiting(slot) };
             self.entries.insert(key, entry);
             return;
@@ -100,9 +103,10 @@ impl<K: Ord + Clone> Queue<K> {
         let due = entry.not_before.max(now);
         match entry.state {
             State::Waiting(slot) if slot.0 > due => {
-                self.schedule.remove(&slot);
-                let state = State::Waiting(self.enter(&key, due));
-                self.set_state(&key, state);
+                if let Some(key) = self.schedule.remove(&slot) {
+                    let state = State::Waiting(self.enter(Arc::clone(&key), due));
+                    self.set_state(&key, state);
+                }
             }
             State::Waiting(_) | State::Running(_) => {}
         }
@@ -117,7 +121,7 @@ impl<K: Ord + Clone> Queue<K> {
         let key = first.remove();
         let entry = self.entries.get_mut(&key)?;
         entry.state = State::Running(entry.generation);
-        Some(Job { attempt: entry.attempts.saturating_add(1), again: entry.again, key })
+        Some(Job { attempt: entry.attempts.saturating_add(1), again: entry.again, key: key.as_ref().clone() })
     }
 
     /// When the next key is due, if any waits.
@@ -127,9 +131,9 @@ impl<K: Ord + Clone> Queue<K> {
 
     /// Takes back a key that [`take`](Self::take) gave out. Any other key is ignored.
     pub fn finish(&mut self, key: &K, next: Next, now: Instant) {
-        let Some(entry) = self.entries.get_mut(key) else {
-            return;
-        };
+        let Some((shared, _)) = self.entries.get_key_value(key) else { return };
+        let shared = Arc::clone(shared);
+        let Some(entry) = self.entries.get_mut(key) else { return };
         let State::Running(taken) = entry.state else {
             return;
         };
@@ -151,7 +155,7 @@ impl<K: Ord + Clone> Queue<K> {
         };
         entry.not_before = later(now, wait);
         let due = if changed { entry.not_before } else { later(now, due) };
-        let state = State::Waiting(self.enter(key, due));
+        let state = State::Waiting(self.enter(shared, due));
         self.set_state(key, state);
     }
 
@@ -165,10 +169,10 @@ impl<K: Ord + Clone> Queue<K> {
         self.entries.is_empty()
     }
 
-    fn enter(&mut self, key: &K, due: Instant) -> Slot {
+    fn enter(&mut self, key: Arc<K>, due: Instant) -> Slot {
         self.sequence += 1;
         let slot = (due, self.sequence);
-        self.schedule.insert(slot, key.clone());
+        self.schedule.insert(slot, key);
         slot
     }
 

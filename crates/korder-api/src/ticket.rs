@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, Quantity, names};
+use crate::{Duration, Quantity};
 
 /// What is reserved, for whom, and for how long. Immutable but for `lifecycle`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -206,7 +206,8 @@ pub struct TicketStatus {
     pub observed_generation: Option<i64>,
     /// The pod that the ticket was given to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub claim_ref: Option<ClaimRef>,
+    // Boxed: most tickets have none.
+    pub claim_ref: Option<Box<ClaimRef>>,
     /// The node on which the capacity is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
@@ -268,6 +269,11 @@ pub enum TicketPhase {
 }
 
 impl TicketPhase {
+    /// The phase of a ticket with this status, [`TicketPhase::Pending`] while none was written.
+    pub fn of(status: Option<&TicketStatus>) -> Self {
+        status.and_then(|status| status.phase).unwrap_or(Self::Pending)
+    }
+
     /// The name that stands on the API.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -284,39 +290,12 @@ impl TicketPhase {
 impl Ticket {
     /// The phase, [`TicketPhase::Pending`] while no status was written.
     pub fn phase(&self) -> TicketPhase {
-        self.status.as_ref().and_then(|status| status.phase).unwrap_or(TicketPhase::Pending)
+        TicketPhase::of(self.status.as_ref())
     }
 
     /// The pod that the ticket was given to.
     pub fn claim(&self) -> Option<&ClaimRef> {
-        self.status.as_ref()?.claim_ref.as_ref()
-    }
-
-    /// The name of the pod that holds the place, or is to hold it.
-    pub fn guardian_name(&self) -> String {
-        let written = self.status.as_ref().and_then(|status| status.guardian_name.clone());
-        written.unwrap_or_else(|| names::guardian_name(self.metadata.name.as_deref().unwrap_or_default()))
-    }
-
-    /// The name of the pod that is to hold a place on another node when the ticket is moved.
-    pub fn successor_name(&self) -> String {
-        let ticket = self.metadata.name.as_deref().unwrap_or_default();
-        let first = names::guardian_name(ticket);
-        if self.guardian_name() == first { names::other_guardian_name(ticket) } else { first }
-    }
-
-    /// Whether the ticket may be moved to another node while nobody has claimed it.
-    pub fn is_movable(&self) -> bool {
-        self.spec.disruption != Some(Disruption::Pinned)
-    }
-
-    /// The order that the ticket's controller owner reference names: its name and uid.
-    pub fn order(&self) -> Option<(&str, &str)> {
-        let owners = self.metadata.owner_references.as_ref()?;
-        let of_our_group = |version: &str| version.split_once('/').is_some_and(|(group, _)| group == names::GROUP);
-        let is_order = |owner: &&OwnerReference| owner.kind == "Order" && of_our_group(&owner.api_version);
-        let owner = owners.iter().find(|owner| owner.controller == Some(true) && is_order(owner))?;
-        Some((&owner.name, &owner.uid))
+        self.status.as_ref()?.claim_ref.as_deref()
     }
 }
 

@@ -1,8 +1,11 @@
 //! What the controllers see of the cluster.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kooper::{Cache, Key, Operator, Recorder, Resources};
-use korder_api::{Order, Ticket, TicketPhase, names};
+use korder_api::{Order, TicketPhase, names};
 use korder_core::ask::Group;
 use korder_core::handover::waits;
 use korder_core::namespace::Namespace;
@@ -10,6 +13,7 @@ use korder_core::node::Node;
 use korder_core::pod::{Pod, PodStatus};
 use korder_core::scheduler::{self, Lease, Scheduler};
 use korder_core::storage::{PersistentVolume, PersistentVolumeClaim, StorageClass};
+use korder_core::ticket::{Template, Ticket};
 use kube::Client;
 use kube::api::ObjectMeta;
 
@@ -64,11 +68,11 @@ impl Caches {
     /// Empty caches of the whole cluster.
     pub fn new(client: &Client, recorder: &Recorder) -> Self {
         let orders = Cache::builder(&Resources::<Order>::all(client.clone()));
+        let templates = Templates::default();
         let tickets = Cache::builder(&Resources::<Ticket>::all(client.clone()))
-            .map(fitted)
+            .map(move |ticket: Ticket| templates.share(ticket))
             .index(BY_ORDER, |ticket: &Ticket| {
-                let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
-                ticket.order().map(|(_, uid)| order_value(namespace, uid)).into_iter().collect()
+                ticket.order().map(|(_, uid)| order_value(ticket.namespace(), uid)).into_iter().collect()
             })
             .index(BY_PHASE, |ticket: &Ticket| vec![ticket.phase().as_str().to_owned()])
             .index(BY_NODE, |ticket: &Ticket| nodes_of(ticket, &[TicketPhase::Ready, TicketPhase::Claimed]))
@@ -145,7 +149,7 @@ impl Caches {
     }
 
     /// The Lease of the scheduler that a pod names.
-    pub(crate) fn lease_of(&self, pod: &Pod) -> Option<std::sync::Arc<Lease>> {
+    pub(crate) fn lease_of(&self, pod: &Pod) -> Option<Arc<Lease>> {
         let of = |name: &str| self.leases.get(&Key::namespaced(scheduler::LEASE_NAMESPACE, name));
         of(scheduler::lease_of(pod.spec.scheduler_name.as_deref())).or_else(|| of(scheduler::DEFAULT_LEASE))
     }
@@ -171,15 +175,30 @@ fn marked(is: bool) -> Vec<String> {
     if is { vec![String::new()] } else { vec![] }
 }
 
-/// Gives back the memory that lists have for more items: a ready ticket stays as it is for long.
-fn fitted(mut ticket: Ticket) -> Ticket {
-    if let Some(owners) = &mut ticket.metadata.owner_references {
-        owners.shrink_to_fit();
+/// The templates of the tickets that there are, by the uid of their order.
+#[derive(Default)]
+struct Templates(Mutex<BTreeMap<String, VecDeque<Weak<Template>>>>);
+
+impl Templates {
+    /// How many templates of an order are known. It has changed that often if there are more; those of nobody's order are
+    /// as many as their tickets.
+    const KNOWN: usize = 4;
+
+    /// Gives a ticket the template of another one that is like its own.
+    fn share(&self, mut ticket: Ticket) -> Ticket {
+        let order = ticket.order().map(|(_, uid)| uid.to_owned()).unwrap_or_default();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_order = known.entry(order).or_default();
+        if let Some(same) = of_order.iter().filter_map(Weak::upgrade).find(|known| *known == ticket.template) {
+            ticket.template = same;
+            return ticket;
+        }
+        of_order.push_front(Arc::downgrade(&ticket.template));
+        of_order.truncate(Self::KNOWN);
+        // A new one is rare, and the time to forget the orders that are gone.
+        known.retain(|_, templates| templates.iter().any(|template| template.strong_count() > 0));
+        ticket
     }
-    if let Some(status) = &mut ticket.status {
-        status.conditions.shrink_to_fit();
-    }
-    ticket
 }
 
 /// Drops what nobody asks of the pod: most pods of a cluster are not korder's and have their place, and most of korder's
@@ -192,18 +211,15 @@ fn slim(mut pod: Pod) -> Pod {
         return pod;
     }
     if pod.is_guardian() {
-        let ObjectMeta { annotations, owner_references, .. } = &mut pod.metadata;
         // Those for autoscalers and the like. That there were some is kept: patches look at that.
-        if let Some(annotations) = annotations {
-            annotations.retain(|key, _| key.starts_with(names::PREFIX));
-        }
-        if let Some(owners) = owner_references {
-            owners.shrink_to_fit();
-        }
+        let kept = |annotations: BTreeMap<String, String>| {
+            annotations.into_iter().filter(|(key, _)| key.starts_with(names::PREFIX)).collect()
+        };
+        pod.metadata.annotations = pod.metadata.annotations.map(kept);
     } else {
-        let ObjectMeta { name, namespace, uid, resource_version, labels, deletion_timestamp, .. } = pod.metadata;
+        let ObjectMeta { name, namespace, uid, resource_version, deletion_timestamp, .. } = pod.metadata;
         pod.metadata =
-            ObjectMeta { name, namespace, uid, resource_version, labels, deletion_timestamp, ..ObjectMeta::default() };
+            ObjectMeta { name, namespace, uid, resource_version, deletion_timestamp, ..ObjectMeta::default() };
     }
     // Why a guardian has no place yet, or does not run, is of interest until it does.
     if !pod.is_guardian() || pod.is_running() {

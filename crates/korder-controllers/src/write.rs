@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use kooper::{Cache, Failure, Key, Outcome, patch};
 use korder_api::names::CONTROLLER_FIELD_MANAGER;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{NamespaceResourceScope, Request, Status};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -112,19 +112,23 @@ where
     }
 }
 
-/// Writes the status of one of our kinds, if the object is still the version that was looked at.
-pub(crate) async fn status<K>(client: &Client, cache: &Cache<K>, object: &K) -> Result<(), kube::Error>
+/// Writes the status of one of our kinds, if the object is still the version that was looked at; it is read back as the
+/// type that the cache holds.
+pub(crate) async fn status<B, K>(client: &Client, cache: &Cache<K>, body: &B) -> Result<(), kube::Error>
 where
-    K: Namespaced + Serialize,
+    B: Resource<DynamicType = ()> + Serialize,
+    K: Namespaced,
 {
-    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-    let written = api::<K>(client, namespace).replace_status(&object.name_any(), &post_params(), object).await;
-    match written {
+    let bytes = serde_json::to_vec(body).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(B::url_path(&(), body.meta().namespace.as_deref()))
+        .replace_subresource("status", &body.name_any(), &post_params(), bytes)
+        .map_err(kube::Error::BuildRequest)?;
+    match client.request::<K>(request).await {
         Ok(written) => {
             cache.wrote(written);
             Ok(())
         }
-        Err(error) => Err(outdated(client, cache, object, error).await),
+        Err(error) => Err(outdated(client, cache, body.meta(), error).await),
     }
 }
 
@@ -190,23 +194,29 @@ pub(crate) async fn patch<K: Namespaced>(
             cache.wrote(patched);
             Ok(())
         }
-        Err(error) => Err(outdated(client, cache, seen, error).await),
+        Err(error) => Err(outdated(client, cache, seen.meta(), error).await),
     }
 }
 
 /// After a write that found the object gone or changed: brings the cache up to date, so that the next look does not
 /// depend on how far behind the watch is.
-async fn outdated<K: Namespaced>(client: &Client, cache: &Cache<K>, object: &K, error: kube::Error) -> kube::Error {
-    let uid = object.meta().uid.as_deref().unwrap_or_default();
+async fn outdated<K: Namespaced>(
+    client: &Client,
+    cache: &Cache<K>,
+    seen: &ObjectMeta,
+    error: kube::Error,
+) -> kube::Error {
+    let [namespace, name, uid] =
+        [&seen.namespace, &seen.name, &seen.uid].map(|text| text.as_deref().unwrap_or_default());
+    let key = Key::namespaced(namespace, name);
     if is_not_found(&error) {
-        cache.deleted(&Key::of(object), uid);
+        cache.deleted(&key, uid);
     } else if patch::is_stale(&error) {
-        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
         // Best effort: where this fails too, the watch will tell.
-        if let Ok(live) = api::<K>(client, namespace).get_opt(&object.name_any()).await {
+        if let Ok(live) = api::<K>(client, namespace).get_opt(name).await {
             match live {
                 Some(live) => cache.wrote(live),
-                None => cache.deleted(&Key::of(object), uid),
+                None => cache.deleted(&key, uid),
             }
         }
     }

@@ -1,29 +1,26 @@
 //! Objects for the tests of this crate.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use korder_api::order::{RefreshPolicy, Strategy, TicketTemplate};
 use korder_api::ticket::{ClaimRef, Resources};
-use korder_api::{Order, OrderSpec, Ticket, TicketPhase, TicketSpec, TicketStatus, names};
+use korder_api::{Order, OrderSpec, TicketPhase, TicketSpec, TicketStatus, names};
 
 use crate::node::Node;
 use crate::pod::{Named, Pod, PodCondition, PodSpec, PodStatus};
 use crate::resources::Amounts;
+use crate::selector::Labels;
+use crate::ticket::{Owner, Template, Ticket};
 
 /// A moment, `secs` after the tests begin.
 pub(crate) fn at(secs: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + secs).unwrap()
 }
 
-fn owner(kind: &str, name: &str, uid: &str) -> Vec<OwnerReference> {
-    vec![OwnerReference {
-        api_version: names::API_VERSION.into(),
-        kind: kind.into(),
-        name: name.into(),
-        uid: uid.into(),
-        controller: Some(true),
-        block_owner_deletion: None,
-    }]
+fn owner(name: &str, uid: &str) -> Owner {
+    Owner { name: name.into(), uid: uid.into(), is_controller: true }
 }
 
 fn meta(name: &str, uid: &str) -> ObjectMeta {
@@ -71,17 +68,18 @@ pub(crate) fn ticket(number: i64, phase: TicketPhase) -> Ticket {
         expiration_time: placed.then(|| Time(at(3600))),
         finish_time: (phase == TicketPhase::Expired).then(|| Time(at(3600))),
         claim_ref: claimed
-            .then(|| ClaimRef::new("default", &format!("p-{number}"), &format!("p-{number}-uid"), at(10))),
+            .then(|| Box::new(ClaimRef::new("default", &format!("p-{number}"), &format!("p-{number}-uid"), at(10)))),
         ..TicketStatus::default()
     };
-    Ticket {
-        metadata: ObjectMeta {
-            owner_references: Some(owner("Order", "o", "order-uid")),
-            ..meta(&name, &format!("{name}-uid"))
-        },
-        spec: ticket_spec(),
-        status: Some(status),
-    }
+    let template = Template::new(Labels::new(), Some(owner("o", "order-uid")), ticket_spec());
+    Ticket { metadata: meta(&name, &format!("{name}-uid")), template: Arc::new(template), status: Some(status) }
+}
+
+/// The ticket with a changed spec.
+pub(crate) fn with_spec(ticket: Ticket, change: impl FnOnce(&mut TicketSpec)) -> Ticket {
+    let Template { labels, order, mut spec, .. } = ticket.template.as_ref().clone();
+    change(&mut spec);
+    Ticket { template: Arc::new(Template::new(labels, order, spec)), ..ticket }
 }
 
 /// The guardian of a ticket, running on node `n`.
@@ -89,15 +87,13 @@ pub(crate) fn guardian(ticket: &Ticket) -> Pod {
     let name = ticket.metadata.name.clone().unwrap();
     let uid = ticket.metadata.uid.clone().unwrap();
     Pod {
-        metadata: ObjectMeta {
-            labels: Some([(names::LABEL_ROLE.into(), names::ROLE_GUARDIAN.into())].into()),
-            owner_references: Some(owner("Ticket", &name, &uid)),
-            ..meta(&names::guardian_name(&name), &format!("{name}-guardian-uid"))
-        },
+        metadata: meta(&names::guardian_name(&name), &format!("{name}-guardian-uid")),
+        labels: [(names::LABEL_ROLE, names::ROLE_GUARDIAN)].into_iter().collect(),
+        tickets: vec![owner(&name, &uid)],
         spec: PodSpec {
             node_name: Some("n".into()),
             priority: Some(0),
-            requests: Amounts::of_ticket(&ticket.spec.resources),
+            requests: ticket.reserved().clone(),
             ..PodSpec::default()
         },
         status: PodStatus { phase: "Running".into(), ..PodStatus::default() },
@@ -119,6 +115,7 @@ pub(crate) fn claimant(number: i64) -> Pod {
             ..PodSpec::default()
         },
         status: PodStatus { phase: "Pending".into(), ..PodStatus::default() },
+        ..Pod::default()
     }
 }
 

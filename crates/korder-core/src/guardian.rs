@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::api::resource;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use korder_api::{Quantity, Ticket, TicketSpec, names};
+use korder_api::{Quantity, TicketSpec, names};
+
+use crate::ticket::Ticket;
 
 /// Annotations that keep side cars out of the guardian, whatever the namespace's defaults: its requests must be exactly
 /// the ticket's.
@@ -48,7 +50,7 @@ pub fn pod(ticket: &Ticket, guardian: &str, priority_class: &str, image: &str) -
             }]),
             ..ObjectMeta::default()
         },
-        spec: Some(spec(&ticket.spec, priority_class, image)),
+        spec: Some(spec(ticket.spec(), priority_class, image)),
         status: None,
     }
 }
@@ -123,7 +125,7 @@ mod tests {
     use super::*;
 
     fn ticket(spec: TicketSpec) -> Ticket {
-        let mut ticket = Ticket::new("my-order-1", spec);
+        let mut ticket = korder_api::Ticket::new("my-order-1", spec);
         ticket.metadata.namespace = Some("default".to_owned());
         ticket.metadata.uid = Some("t1".to_owned());
         ticket.metadata.owner_references = Some(vec![OwnerReference {
@@ -133,7 +135,7 @@ mod tests {
             controller: Some(true),
             ..OwnerReference::default()
         }]);
-        ticket
+        ticket.into()
     }
 
     fn spec_of_the_first_example() -> TicketSpec {

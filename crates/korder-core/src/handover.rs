@@ -7,14 +7,14 @@
 //! continued from there. (`RunFilterPluginsWithNominatedPods` in the scheduler's `framework/runtime`.)
 
 use jiff::{SignedDuration, Timestamp};
-use korder_api::{Ticket, names};
+use korder_api::names;
 
 use crate::fit::nodes;
 use crate::node::Node;
 use crate::pod::Pod;
 use crate::reasons;
 use crate::scheduler::{Scheduler, Told, told};
-use crate::ticket::{self, name_for};
+use crate::ticket::{self, Ticket, name_for};
 
 /// After this long a hand-over that is not done is given up.
 pub const DEADLINE: SignedDuration = SignedDuration::from_secs(30);

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use korder_api::{Ticket, names};
+use korder_api::names;
 
 use crate::ask::{Ask, Group, OnTimeout, Wanted};
 use crate::fit::{Needs, World};
 use crate::pod::Pod;
 use crate::reasons;
+use crate::ticket::Ticket;
 
 mod seats;
 mod shelf;

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use korder_api::order::{RefreshPolicy, StrategyType, TicketTemplate};
-use korder_api::{Order, OrderStatus, Ticket, TicketPhase, names};
+use korder_api::{Order, OrderStatus, TicketPhase, names};
+use kube::Resource;
 
 use crate::conditions::{self, Progress, Say};
 use crate::limits::Refusal;
 use crate::ordinals::Ordinals;
 use crate::reasons;
-use crate::ticket;
+use crate::ticket::{self, Ticket};
 
 /// How many tickets one plan makes, and how many it removes, at most. The next plan goes on: so the order can say how far
 /// it is, and what is on its way has a bound.
@@ -30,7 +31,7 @@ pub fn rest(tickets: usize) -> SignedDuration {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// Tickets to make.
-    pub create: Vec<Ticket>,
+    pub create: Vec<korder_api::Ticket>,
     /// Unclaimed tickets to remove, each only if it has not changed since.
     pub delete: Vec<Ticket>,
     /// The status, where it has changed.
@@ -82,8 +83,8 @@ pub fn has_counted(order: &Order, ticket: &Ticket) -> bool {
 }
 
 /// The number of a ticket of this order.
-pub fn ordinal(order: &Order, ticket: &Ticket) -> Option<i64> {
-    let name = ticket.metadata.name.as_deref()?;
+pub fn ordinal(order: &Order, ticket: &impl Resource) -> Option<i64> {
+    let name = ticket.meta().name.as_deref()?;
     name.strip_prefix(order.metadata.name.as_deref()?)?.strip_prefix('-')?.parse().ok().filter(|&number| number > 0)
 }
 
@@ -97,13 +98,13 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
     let replicas = order.spec.replicas.unwrap_or(1);
     let there: Vec<&Ticket> =
         tickets.iter().copied().filter(|ticket| ticket.metadata.deletion_timestamp.is_none()).collect();
-    let unclaimed = unclaimed(order, &there);
+    let unclaimed: Vec<&Ticket> = there.iter().copied().filter(|ticket| is_unclaimed(ticket)).collect();
     let live = size(unclaimed.len());
     let before = order.status.as_ref();
     // Numbers that the status does not know yet: a crash may have come between the creations of a plan, which are made
     // side by side, so that some below the highest were never made.
     let recorded = before.map_or(0, |status| status.issued);
-    let numbers = tickets.iter().filter_map(|ticket| ordinal(order, ticket));
+    let numbers = tickets.iter().filter_map(|ticket| ordinal(order, *ticket));
     let unrecorded: BTreeSet<i64> = numbers.filter(|&number| number > recorded).collect();
     let issued = recorded + i64::from(size(unrecorded.len()));
     let closed = if policy == RefreshPolicy::OnClaim {
@@ -133,7 +134,7 @@ pub fn plan(order: &Order, tickets: &[&Ticket], now: Timestamp) -> Plan {
     let free = (recorded + 1..).filter(|number| !unrecorded.contains(number));
     let created: Vec<i64> = free.take(missing.min(BATCH)).collect();
     let create = created.iter().map(|&number| make(order, template, number)).collect();
-    let delete = unclaimed.into_iter().take(surplus.min(BATCH)).cloned().collect();
+    let delete = if surplus > 0 { least_missed(order, unclaimed, surplus.min(BATCH)) } else { vec![] };
 
     let issued = unrecorded.into_iter().chain(created).max().unwrap_or(recorded);
     let summary = Summary { order, tickets: &there, policy, wanted, issued, closed, lost };
@@ -182,7 +183,7 @@ pub fn refused(
     let before = order.status.clone().unwrap_or_default();
     let planned = planned.unwrap_or_else(|| before.clone());
     // The numbers of tickets that were not made are still free, or `Never` would take them for tickets that were.
-    let made: BTreeSet<i64> = tickets.iter().filter_map(|ticket| ordinal(order, ticket)).collect();
+    let made: BTreeSet<i64> = tickets.iter().filter_map(|ticket| ordinal(order, *ticket)).collect();
     let next = before.issued + 1;
     let without_gap = made.range(next..).zip(next..).take_while(|&(&number, next)| number == next);
     let issued = without_gap.last().map_or(before.issued, |(_, number)| number);
@@ -213,12 +214,14 @@ fn size(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// The unclaimed tickets, those that can best be spared first: without a place, then the youngest.
-fn unclaimed<'a>(order: &Order, tickets: &[&'a Ticket]) -> Vec<&'a Ticket> {
-    let is_unclaimed = |ticket: &&Ticket| matches!(ticket.phase(), TicketPhase::Pending | TicketPhase::Ready);
-    let mut unclaimed: Vec<&Ticket> = tickets.iter().copied().filter(is_unclaimed).collect();
-    unclaimed.sort_by_key(|ticket| (ticket.phase(), std::cmp::Reverse(ordinal(order, ticket))));
-    unclaimed
+fn is_unclaimed(ticket: &Ticket) -> bool {
+    matches!(ticket.phase(), TicketPhase::Pending | TicketPhase::Ready)
+}
+
+/// So many of these tickets that can best be spared: those without a place, then the youngest.
+fn least_missed(order: &Order, mut tickets: Vec<&Ticket>, count: usize) -> Vec<Ticket> {
+    tickets.sort_by_cached_key(|ticket| (ticket.phase(), std::cmp::Reverse(ordinal(order, *ticket))));
+    tickets.into_iter().take(count).cloned().collect()
 }
 
 fn closed(order: &Order) -> Ordinals {
@@ -234,20 +237,20 @@ fn lost(order: &Order) -> Ordinals {
 /// The numbers that are remembered, and those of the tickets that are seen in a phase.
 fn with_those_in(phase: TicketPhase, mut remembered: Ordinals, order: &Order, tickets: &[&Ticket]) -> Ordinals {
     for ticket in tickets.iter().filter(|ticket| ticket.phase() == phase) {
-        if let Some(number) = ordinal(order, ticket) {
+        if let Some(number) = ordinal(order, *ticket) {
             remembered.insert(number);
         }
     }
     remembered
 }
 
-fn make(order: &Order, template: &TicketTemplate, number: i64) -> Ticket {
+fn make(order: &Order, template: &TicketTemplate, number: i64) -> korder_api::Ticket {
     let meta = &order.metadata;
     let name = meta.name.clone().unwrap_or_default();
     let given = template.metadata.clone().unwrap_or_default();
     let mut labels = given.labels;
     labels.insert(names::LABEL_ORDER.to_owned(), name.clone());
-    let mut ticket = Ticket::new(&format!("{name}-{number}"), template.spec.clone());
+    let mut ticket = korder_api::Ticket::new(&format!("{name}-{number}"), template.spec.clone());
     ticket.metadata = ObjectMeta {
         namespace: meta.namespace.clone(),
         labels: Some(labels),

@@ -3,6 +3,7 @@
 //! A cache holds every pod of the cluster, so this names only what decides something, worked out once; the rest is not
 //! kept. It is never written back: pods are changed by patches.
 
+mod labels;
 mod manifest;
 
 use std::collections::BTreeMap;
@@ -12,23 +13,28 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use korder_api::names;
 use serde::Deserialize;
 
+pub use labels::Labels;
 pub(crate) use manifest::PodSpec as Manifest;
 
 use crate::reasons;
 use crate::resources::Amounts;
-use crate::selector::{Labels, NodeSelector, Selector};
+use crate::selector::{self, NodeSelector, Selector};
+use crate::ticket::Owner;
 
 /// A pod as korder sees it.
 #[derive(kube::Resource, Clone, Debug, Default, PartialEq, Deserialize)]
 #[resource(inherit = k8s_openapi::api::core::v1::Pod)]
+#[serde(from = "manifest::Pod")]
 pub struct Pod {
-    /// Name, uid, version, labels, annotations.
+    /// Name, uid, version, annotations. Labels and owners stand beside it.
     pub metadata: ObjectMeta,
+    /// Labels.
+    pub labels: Labels,
+    /// The tickets that own it.
+    pub tickets: Vec<Owner>,
     /// What was asked for.
-    #[serde(default)]
     pub spec: PodSpec,
     /// What became of it.
-    #[serde(default)]
     pub status: PodStatus,
 }
 
@@ -60,7 +66,7 @@ pub struct PodSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Constraints {
     /// Labels that the node must have.
-    pub node_selector: Labels,
+    pub node_selector: selector::Labels,
     /// Nodes that it must be on one of.
     pub node_affinity: Option<NodeSelector>,
     /// Taints that it bears.
@@ -233,13 +239,7 @@ impl Pod {
 
     /// A label's value.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.metadata.labels.as_ref()?.get(key).map(String::as_str)
-    }
-
-    /// Its labels.
-    pub fn labels(&self) -> &Labels {
-        static NONE: Labels = BTreeMap::new();
-        self.metadata.labels.as_ref().unwrap_or(&NONE)
+        self.labels.get(key)
     }
 
     /// What else decides its place.

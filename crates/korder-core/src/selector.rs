@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use crate::pod::Pod;
+
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
@@ -82,7 +84,16 @@ impl Requirement {
 impl Selector {
     /// Whether these labels meet all requirements.
     pub fn matches(&self, labels: &Labels) -> bool {
-        self.0.iter().all(|requirement| requirement.is_met_by(labels.get(&requirement.key).map(String::as_str)))
+        self.holds(|key| labels.get(key).map(String::as_str))
+    }
+
+    /// Whether a pod's labels meet all requirements.
+    pub fn selects(&self, pod: &Pod) -> bool {
+        self.holds(|key| pod.label(key))
+    }
+
+    fn holds<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.0.iter().all(|requirement| requirement.is_met_by(value(&requirement.key)))
     }
 
     /// Whether it selects everything.

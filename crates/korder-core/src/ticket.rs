@@ -6,11 +6,13 @@
 
 mod held;
 mod moving;
+mod object;
 mod owners;
 mod status;
 
-pub(crate) use held::{holds, holds_all, too_small};
+pub(crate) use held::{holds, too_small};
 pub use moving::{moved, unmoved};
+pub use object::{Owner, Template, Ticket};
 pub(crate) use owners::named_by;
 pub use owners::{has_seat, is_guardian_of, is_orphan, is_the_guardian_of, name_for, named_on};
 pub use status::{claimed, given_back, in_use, lost, not_removed, reason, refused};
@@ -19,7 +21,7 @@ use status::{expired, held_status, pending, say, stalled};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use korder_api::ticket::{CleanupPolicy, Lifecycle};
-use korder_api::{Ticket, TicketPhase, TicketStatus, names};
+use korder_api::{TicketPhase, TicketStatus, names};
 
 use crate::conditions;
 use crate::limits::Refusal;
@@ -190,7 +192,7 @@ fn unheld_yet(seen: &Observed<'_>, now: Timestamp) -> Plan {
 /// The step that makes a guardian of a priority class, or before it the class; or why there can't be one.
 fn making(seen: &Observed<'_>, make: fn(String) -> Step) -> Result<Step, String> {
     let Some(priority) = seen.priority else {
-        let class = seen.ticket.spec.priority_class_name.as_deref().unwrap_or_default();
+        let class = seen.ticket.spec().priority_class_name.as_deref().unwrap_or_default();
         return Err(format!("priority class `{class}` does not exist"));
     };
     let class = || names::twin_priority_class(priority);
@@ -314,7 +316,7 @@ fn ended(seen: &Observed<'_>, now: Timestamp) -> Plan {
 }
 
 fn clean_up(ticket: &Ticket, finished: Timestamp, now: Timestamp) -> Plan {
-    let lifecycle = ticket.spec.lifecycle.as_ref();
+    let lifecycle = ticket.spec().lifecycle.as_ref();
     let Lifecycle { ttl_seconds_after_finished: ttl, cleanup_policy: policy, on_expiry: _, reuse: _ } =
         lifecycle.cloned().unwrap_or_default();
     if policy == Some(CleanupPolicy::Retain) {

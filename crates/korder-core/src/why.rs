@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use korder_api::{Order, Ticket, TicketPhase, names};
+use korder_api::{Order, TicketPhase, names};
 use serde::Serialize;
 
 use crate::ask::{Ask, Group};
@@ -13,8 +13,7 @@ use crate::matching::{Candidate, Shelf, Verdict, Wait, assign};
 use crate::node::Node;
 use crate::pod::Pod;
 use crate::reasons;
-use crate::resources::Amounts;
-use crate::ticket::{self, is_the_guardian_of};
+use crate::ticket::{self, Ticket, is_the_guardian_of};
 
 mod advice;
 
@@ -241,11 +240,7 @@ impl<'a> Scene<'a> {
         match verdict {
             Some(Verdict::Claim(_)) => (true, "it fits; others may stand before it in line".to_owned()),
             Some(Verdict::Wait(wait) | Verdict::GoOn(wait) | Verdict::Fail(wait)) => {
-                let misfit = Needs::of(pod, &World::new(self.seen)).misfit(
-                    &Amounts::of_ticket(&ticket.spec.resources),
-                    guardian,
-                    node,
-                );
+                let misfit = Needs::of(pod, &World::new(self.seen)).misfit(ticket.reserved(), guardian, node);
                 (false, misfit.map_or(wait.message, |misfit| misfit.to_string()))
             }
             None => (false, "it does not wait for a ticket".to_owned()),

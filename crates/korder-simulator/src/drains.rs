@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use kooper_sim::fault::FaultPlan;
 use kooper_sim::{Sim, Write, run};
-use korder_api::{Ticket, TicketPhase};
+use korder_api::TicketPhase;
 use korder_core::handover::may_try_again;
 use korder_core::node::Node;
 use korder_core::pod::Pod;
+use korder_core::ticket::Ticket;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};

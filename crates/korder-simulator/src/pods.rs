@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use kooper_sim::fault::FaultPlan;
 use kooper_sim::{Sim, run};
-use korder_api::{Ticket, TicketPhase, names};
+use korder_api::{TicketPhase, names};
 use korder_core::pod::Pod;
+use korder_core::ticket::Ticket;
 use korder_core::{handover, ticket};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};

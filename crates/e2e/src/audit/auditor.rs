@@ -156,7 +156,7 @@ mod tests {
         ticket.metadata.uid = Some("t".to_owned());
         ticket.status = Some(TicketStatus {
             phase: Some(TicketPhase::Used),
-            claim_ref: Some(ClaimRef::new("n", pod, pod, Timestamp::UNIX_EPOCH)),
+            claim_ref: Some(Box::new(ClaimRef::new("n", pod, pod, Timestamp::UNIX_EPOCH))),
             node_name: Some(node.to_owned()),
             ..TicketStatus::default()
         });

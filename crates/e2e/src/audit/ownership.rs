@@ -71,8 +71,11 @@ mod tests {
         let mut ticket = objects::ticket(uid, Size::SMALL);
         ticket.metadata.uid = Some(uid.to_owned());
         let claim = |holder: &str| ClaimRef::new("n", holder, holder, jiff::Timestamp::UNIX_EPOCH);
-        ticket.status =
-            Some(TicketStatus { phase: Some(phase), claim_ref: holder.map(claim), ..TicketStatus::default() });
+        ticket.status = Some(TicketStatus {
+            phase: Some(phase),
+            claim_ref: holder.map(claim).map(Box::new),
+            ..TicketStatus::default()
+        });
         ticket
     }
 

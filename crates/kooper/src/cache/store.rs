@@ -9,6 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kube::Resource;
+
 use crate::cache::Change;
 use crate::cache::objects::{Item, Objects, Version};
 use crate::cache::tombstones::Tombstones;
@@ -63,7 +65,7 @@ impl<K> Listing<K> {
     }
 }
 
-impl<K> Store<K> {
+impl<K: Resource + 'static> Store<K> {
     pub(crate) fn new(indexes: usize) -> Self {
         Self {
             objects: Objects::new(indexes),
@@ -133,7 +135,7 @@ impl<K> Store<K> {
     fn outlives(&mut self, key: &Key, listing: &Listing<K>) -> bool {
         let Some(item) = self.objects.get(key) else { return false };
         if let Some(uid) = listing.unreadable.get(key) {
-            return *uid == item.uid;
+            return uid == item.uid();
         }
         let newer = item.version > listing.newest && listing.written.contains(key);
         if let (true, Some(version)) = (newer, item.version) {
@@ -151,7 +153,7 @@ impl<K> Store<K> {
             Seen::Unkept(version) => (self.pass(version), self.take_out_if_older(key, version)),
             Seen::Unreadable { uid, .. } => {
                 self.unreadable.insert(key.clone());
-                let replaced = self.objects.get(key).is_some_and(|item| item.uid != uid);
+                let replaced = self.objects.get(key).is_some_and(|item| item.uid() != uid);
                 (Vec::new(), if replaced { self.take_out(key) } else { None })
             }
         };
@@ -165,7 +167,7 @@ impl<K> Store<K> {
         self.unreadable.remove(key);
         let mut changes = self.pass(version);
         // One of another uid is its successor, of which we know by a write, unless it is older.
-        let gone = self.objects.get(key).is_some_and(|item| item.uid == uid || !newer(item.version, version));
+        let gone = self.objects.get(key).is_some_and(|item| item.uid() == uid || !newer(item.version, version));
         if gone {
             changes.extend(self.take_out(key));
         }
@@ -184,7 +186,7 @@ impl<K> Store<K> {
     }
 
     fn put_written(&mut self, item: Item<K>) -> Option<Change<K>> {
-        let (key, version) = (item.key.as_ref().clone(), item.version);
+        let (key, version) = (item.key(), item.version);
         let unsure = self.unconfirmed.contains_key(&key) || self.fresh && self.objects.get(&key).is_none();
         let change = self.put_if_newer(item)?;
         if let Some(listing) = &mut self.listing {
@@ -197,7 +199,7 @@ impl<K> Store<K> {
 
     /// We deleted an object, and it is gone.
     pub(crate) fn deleted(&mut self, key: &Key, uid: &str) -> Vec<Change<K>> {
-        let known = self.objects.get(key).filter(|item| item.uid == uid).map(|item| item.version);
+        let known = self.objects.get(key).filter(|item| item.uid() == uid).map(|item| item.version);
         self.tombstones.insert(key, uid, known.flatten());
         let change = if known.is_some() { self.take_out(key) } else { None };
         change.into_iter().collect()
@@ -214,16 +216,17 @@ impl<K> Store<K> {
     }
 
     fn put_if_newer(&mut self, item: Item<K>) -> Option<Change<K>> {
-        if self.tombstones.covers(&item.key, &item.uid, item.version) {
+        let key = item.key();
+        if self.tombstones.covers(&key, item.uid(), item.version) {
             return None;
         }
-        let known = self.objects.get(&item.key);
+        let known = self.objects.get(&key);
         if known.is_some_and(|known| !newer(item.version, known.version)) {
             return None;
         }
         self.newest = self.newest.max(item.version);
         let new = Arc::clone(&item.object);
-        let old = self.objects.remove(&item.key);
+        let old = self.objects.remove(&key);
         self.objects.insert(item);
         Some(Change { old, new: Some(new) })
     }

@@ -56,9 +56,31 @@ struct ObjectKey {
     uid: Option<String>,
 }
 
+impl ObjectKey {
+    fn of(regarding: &ObjectReference) -> Self {
+        Self {
+            api_version: regarding.api_version.clone().unwrap_or_default(),
+            kind: regarding.kind.clone().unwrap_or_default(),
+            namespace: regarding.namespace.clone(),
+            name: regarding.name.clone().unwrap_or_default(),
+            uid: regarding.uid.clone(),
+        }
+    }
+
+    fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(self.api_version.clone()),
+            kind: Some(self.kind.clone()),
+            namespace: self.namespace.clone(),
+            name: Some(self.name.clone()),
+            uid: self.uid.clone(),
+            ..ObjectReference::default()
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Series {
-    regarding: ObjectReference,
     first: Timestamp,
     last: Timestamp,
     count: i32,
@@ -89,7 +111,8 @@ pub(crate) enum Work {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     series: BTreeMap<SeriesKey, Series>,
-    budgets: BTreeMap<ObjectKey, Budget>,
+    /// By hashes of the objects, of which there may be many.
+    budgets: BTreeMap<u64, Budget>,
     dropped: u64,
 }
 
@@ -103,20 +126,17 @@ impl Ledger {
         at: Instant,
     ) -> Option<SeriesKey> {
         let Event { type_, reason, action, note } = event;
-        let object = ObjectKey {
-            api_version: regarding.api_version.clone().unwrap_or_default(),
-            kind: regarding.kind.clone().unwrap_or_default(),
-            namespace: regarding.namespace.clone(),
-            name: regarding.name.clone().unwrap_or_default(),
-            uid: regarding.uid.clone(),
-        };
         let key = SeriesKey(Arc::new(Identity {
-            object,
+            object: ObjectKey::of(regarding),
             type_,
             reason: cut(reason, MAX_WORD),
             action: cut(action, MAX_WORD),
             note: cut(note, MAX_NOTE),
         }));
+        let ended = |series: &Series| series.is_told() && left(series.noted, SERIES, at).is_none();
+        if self.series.get(&key).is_some_and(ended) {
+            self.series.remove(&key);
+        }
         if let Some(series) = self.series.get_mut(&key) {
             series.count = series.count.saturating_add(1);
             series.last = now;
@@ -127,13 +147,13 @@ impl Ledger {
             self.dropped += 1;
             return None;
         }
-        let series = Series { regarding: regarding.clone(), first: now, last: now, count: 1, noted: at, written: None };
+        let series = Series { first: now, last: now, count: 1, noted: at, written: None };
         self.series.insert(key.clone(), series);
         Some(key)
     }
 
     /// What is to be done for a series now.
-    pub(crate) fn due(&mut self, key: &SeriesKey, reporter: &Reporter, at: Instant) -> Work {
+    pub(crate) fn due(&self, key: &SeriesKey, reporter: &Reporter, at: Instant) -> Work {
         let Some(series) = self.series.get(key) else { return Work::Nothing };
         let Some((count, written)) = series.written else {
             return Work::Create(Box::new(event(key, series, reporter)));
@@ -144,10 +164,6 @@ impl Ledger {
                 None => Work::Update(Box::new(event(key, series, reporter))),
             };
         }
-        if let Some(wait) = left(series.noted, SERIES, at) {
-            return Work::Wait(wait);
-        }
-        self.series.remove(key);
         Work::Nothing
     }
 
@@ -173,12 +189,13 @@ impl Ledger {
 
     /// Makes room for one more series. False if all that are known are still to be told.
     fn make_room(&mut self) -> bool {
-        if self.series.len() < CAPACITY {
-            return true;
+        if self.series.len() >= CAPACITY {
+            let told = self.series.iter().filter(|(_, series)| series.written.is_some());
+            for old in oldest(told.map(|(key, series)| (series.noted, key.clone()))) {
+                self.series.remove(&old);
+            }
         }
-        let told = self.series.iter().filter(|(_, series)| series.written.is_some());
-        let oldest = told.min_by_key(|(_, series)| series.noted).map(|(key, _)| key.clone());
-        oldest.and_then(|key| self.series.remove(&key)).is_some()
+        self.series.len() < CAPACITY
     }
 
     /// Takes one event out of the budget of `object`, if there is one left.
@@ -189,18 +206,39 @@ impl Ledger {
                 budget.left < BURST
             });
         }
-        if self.budgets.len() >= CAPACITY && !self.budgets.contains_key(object) {
-            let oldest =
-                self.budgets.iter().min_by_key(|(_, budget)| budget.refilled).map(|(object, _)| object.clone());
-            oldest.and_then(|object| self.budgets.remove(&object));
+        if self.budgets.len() >= CAPACITY {
+            for old in oldest(self.budgets.iter().map(|(object, budget)| (budget.refilled, *object))) {
+                self.budgets.remove(&old);
+            }
         }
         let fresh = Budget { left: BURST, refilled: at };
-        let budget = self.budgets.entry(object.clone()).or_insert(fresh);
+        let budget = self.budgets.entry(hash(object)).or_insert(fresh);
         budget.refill(at);
         let enough = budget.left > 0;
         budget.left = budget.left.saturating_sub(1);
         enough
     }
+}
+
+impl Series {
+    /// Whether all of it was told.
+    fn is_told(&self) -> bool {
+        self.written.is_some_and(|(count, _)| count == self.count)
+    }
+}
+
+/// What to forget where there is too much: so much at once that it is seldom looked for.
+fn oldest<T>(all: impl Iterator<Item = (Instant, T)>) -> Vec<T> {
+    let mut all: Vec<(Instant, T)> = all.collect();
+    all.sort_by_key(|(time, _)| *time);
+    all.truncate(all.len().div_ceil(8));
+    all.into_iter().map(|(_, one)| one).collect()
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Budget {
@@ -231,7 +269,7 @@ fn event(key: &SeriesKey, series: &Series, reporter: &Reporter) -> KubeEvent {
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(series.first)),
-        regarding: Some(series.regarding.clone()),
+        regarding: Some(object.reference()),
         type_: Some(type_.as_str().into()),
         reason: Some(reason.clone()),
         action: Some(action.clone()),
@@ -246,10 +284,8 @@ fn event(key: &SeriesKey, series: &Series, reporter: &Reporter) -> KubeEvent {
 /// The name follows from what the event says and when it first did: the same in every run of a
 /// simulation, and a create whose answer was lost is not repeated under another name.
 fn name(key: &SeriesKey, first: Timestamp) -> String {
-    let mut hasher = DefaultHasher::new();
-    (key, first.as_nanosecond()).hash(&mut hasher);
     let stem = cut(key.0.object.name.clone(), MAX_STEM);
-    format!("{stem}.{:016x}", hasher.finish())
+    format!("{stem}.{:016x}", hash(&(key, first.as_nanosecond())))
 }
 
 fn cut(mut text: String, max: usize) -> String {

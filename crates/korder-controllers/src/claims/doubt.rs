@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kooper::{Cache, Key};
-use korder_api::Ticket;
+use korder_core::ticket::Ticket;
 use kube::Client;
 
 use crate::write;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use korder_api::{Ticket, TicketPhase};
+use korder_api::TicketPhase;
 use korder_core::ask::Group;
 use korder_core::pod::Pod;
-use korder_core::ticket;
+use korder_core::ticket::{self, Ticket};
 
 use crate::caches::{BY_CLAIMANT, BY_GROUP, Caches};
 use crate::tickets::claimant;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kooper::{Context, Failure, Key, Outcome};
-use korder_api::{Ticket, TicketPhase, TicketStatus, names};
+use korder_api::{TicketPhase, TicketStatus, names};
 use korder_core::handover::{self, Action, Claim, Step};
 use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_core::reasons;
 use korder_core::scheduler::{self, Lease, Scheduler};
-use korder_core::ticket;
+use korder_core::ticket::{self, Ticket};
 use serde_json::json;
 
 use super::{Claims, groups, key};
@@ -239,10 +239,10 @@ async fn nominate(claims: &Claims, cx: &Context, seen: &Seen, pod: &Pod) -> Resu
 /// place that is free and nobody's is lost. Whether it did.
 async fn remove_guardian(claims: &Claims, seen: &Seen, pod: &Pod, guardian: &Pod) -> Result<bool, kube::Error> {
     let Seen { ticket, .. } = seen;
-    let tickets = api::<Ticket>(&claims.client, ticket.metadata.namespace.as_deref().unwrap_or_default());
+    let tickets = api::<Ticket>(&claims.client, ticket.namespace());
     let (live, live_ticket): (Option<Pod>, Option<Ticket>) =
         tokio::try_join!(async { api(&claims.client, pod.namespace()).get_opt(pod.name()).await }, async {
-            tickets.get_opt(ticket.metadata.name.as_deref().unwrap_or_default()).await
+            tickets.get_opt(ticket.name()).await
         },)?;
     let of_ticket = live_ticket.as_ref().is_some_and(|live| {
         live.metadata.uid == ticket.metadata.uid
@@ -304,8 +304,7 @@ async fn withdraw(claims: &Claims, cx: &Context, pod: &Pod, reason: &str, why: &
 async fn write_status(claims: &Claims, cx: &Context, seen: &Seen, status: TicketStatus) -> Result<(), kube::Error> {
     let before = seen.ticket.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     let after = status.conditions.clone();
-    let written = Ticket { status: Some(status), ..seen.ticket.as_ref().clone() };
-    write::status(&claims.client, &claims.caches.tickets, &written).await?;
+    write::status(&claims.client, &claims.caches.tickets, &seen.ticket.with_status(status)).await?;
     news::of_transition(&cx.recorder, seen.ticket.as_ref(), "HandOver", &before, &after);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kooper::{Context, Failure, Key, Outcome};
-use korder_api::{Order, Ticket, TicketPhase, names};
+use korder_api::{Order, TicketPhase, names};
 use korder_core::ask::Ask;
 use korder_core::fit::{Surroundings, World};
 use korder_core::handover;
@@ -14,7 +14,7 @@ use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_core::reasons;
-use korder_core::ticket;
+use korder_core::ticket::{self, Ticket};
 use serde_json::json;
 
 use super::{Claims, groups, key, surroundings};
@@ -151,7 +151,7 @@ async fn has_ticket(claims: &Claims, pod: &Pod) -> Result<bool, kube::Error> {
 async fn claim(claims: &Claims, cx: &Context, pod: &Pod, ticket: &Ticket) -> Result<(), kube::Error> {
     let status = ticket::claimed(ticket, pod, cx.now());
     let note = format!("given to pod `{}`", pod.name());
-    let written = Ticket { status: Some(status), ..ticket.clone() };
+    let written = ticket.with_status(status);
     let write = write::status(&claims.client, &claims.caches.tickets, &written);
     claims.doubts.over(key(ticket), write).await?;
     news::tell(&cx.recorder, ticket, "Claim", reasons::HANDING_OVER, &note);

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconciler};
-use korder_api::{Order, Ticket, TicketPhase};
+use korder_api::{Order, TicketPhase};
 use korder_core::fit::Refusals;
 use korder_core::handover::waits;
 use korder_core::matching::is_only_retold;
@@ -24,6 +24,7 @@ use korder_core::node::Node;
 use korder_core::order::is_complete;
 use korder_core::pod::Pod;
 use korder_core::scheduler::{Lease, Scheduler};
+use korder_core::ticket::Ticket;
 use kube::Client;
 
 use crate::caches::{BY_CLAIMANT, BY_PHASE, Caches};

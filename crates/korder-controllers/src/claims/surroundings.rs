@@ -89,7 +89,7 @@ impl Hoped {
 pub(super) fn moves(change: &Change<Pod>) -> bool {
     let seen = |pod: &Arc<Pod>| {
         let ending = (pod.metadata.deletion_timestamp.is_some(), pod.has_ended());
-        (pod.spec.node_name.clone(), pod.status.nominated_node_name.clone(), pod.labels().clone(), ending)
+        (pod.spec.node_name.clone(), pod.status.nominated_node_name.clone(), pod.labels.clone(), ending)
     };
     change.old.as_ref().map(seen) != change.new.as_ref().map(seen)
 }

@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kooper::{Context, Failure};
-use korder_api::{Order, OrderStatus, Ticket};
+use korder_api::{Order, OrderStatus};
 use korder_core::order::{Plan, Refused};
+use korder_core::ticket::Ticket;
+
+use kube::Resource;
 
 use super::Orders;
 use crate::news;
@@ -44,7 +47,11 @@ pub(super) async fn tickets(orders: &Orders, cx: &Context, order: &Order, plan: 
 }
 
 /// Makes a ticket, unless a creation was refused before it.
-async fn create(orders: &Orders, ticket: &Ticket, full: &AtomicBool) -> Option<Result<Created<Ticket>, kube::Error>> {
+async fn create(
+    orders: &Orders,
+    ticket: &korder_api::Ticket,
+    full: &AtomicBool,
+) -> Option<Result<Created<Ticket>, kube::Error>> {
     if full.load(Ordering::Relaxed) {
         return None;
     }
@@ -77,12 +84,6 @@ impl Done {
 }
 
 fn tell(cx: &Context, order: &Order, made: usize, removed: usize, plan: &Plan) {
-    let names = |count: usize, tickets: &[Ticket]| match (count, tickets) {
-        (0, _) => None,
-        (_, [one]) => Some(format!("ticket `{}`", one.metadata.name.as_deref().unwrap_or_default())),
-        (1, _) => Some("1 ticket".to_owned()),
-        _ => Some(format!("{count} tickets")),
-    };
     if let Some(made) = names(made, &plan.create) {
         news::tell(&cx.recorder, order, "Issue", "TicketsIssued", &format!("made {made}"));
     }
@@ -94,6 +95,15 @@ fn tell(cx: &Context, order: &Order, made: usize, removed: usize, plan: &Plan) {
             "TicketsWithdrawn",
             &format!("removed {removed} not wanted any more"),
         );
+    }
+}
+
+fn names<K: Resource>(count: usize, tickets: &[K]) -> Option<String> {
+    match (count, tickets) {
+        (0, _) => None,
+        (_, [one]) => Some(format!("ticket `{}`", one.meta().name.as_deref().unwrap_or_default())),
+        (1, _) => Some("1 ticket".to_owned()),
+        _ => Some(format!("{count} tickets")),
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconciler};
-use korder_api::{Order, Ticket};
 use korder_core::order;
+use korder_core::ticket::Ticket;
 use kube::Client;
 
 use crate::caches::Caches;
@@ -24,9 +24,19 @@ const REFUSED_RETRY: Duration = Duration::from_secs(30);
 /// The controller of orders.
 pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Key, impl Reconciler<Key> + use<>> {
     let orders = Orders { client: client.clone(), caches: caches.clone(), last: Mutex::default() };
-    ControllerBuilder::new("orders", orders)
-        .watches(&caches.orders, Change::keys)
-        .watches(&caches.tickets, |change: &Change<Ticket>| change.owners::<Order>())
+    ControllerBuilder::new("orders", orders).watches(&caches.orders, Change::keys).watches(
+        &caches.tickets,
+        |change: &Change<Ticket>| {
+            let mut orders: Vec<Key> = change.sides().filter_map(|ticket| order_of(ticket)).collect();
+            orders.dedup();
+            orders
+        },
+    )
+}
+
+/// The key of the order that a ticket names.
+fn order_of(ticket: &Ticket) -> Option<Key> {
+    ticket.order().map(|(name, _)| Key::namespaced(ticket.namespace(), name))
 }
 
 /// The reconciler of orders.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use kooper::Key;
-use korder_api::{Order, Ticket};
+use korder_api::Order;
+
+use korder_core::ticket::Ticket;
 
 use crate::caches::{BY_ORDER, Caches, order_value};
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kooper::{Context, Failure, Key, Outcome};
-use korder_api::{Ticket, TicketStatus, names};
-use korder_core::ticket::{self, Step};
+use korder_api::{TicketStatus, names};
+use korder_core::ticket::{self, Step, Ticket};
 use korder_core::{guardian, pod::Pod};
 use kube::ResourceExt as _;
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -81,8 +81,7 @@ pub(super) async fn remove_orphans(tickets: &Tickets, key: &Key) -> Result<(), F
 /// Whether a ticket, read live, is the version that we look at. It may have been moved or given away since, with the reply
 /// lost, and what we take for nobody's pod be its guardian.
 async fn is_still(tickets: &Tickets, ticket: &Ticket) -> Result<bool, kube::Error> {
-    let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
-    let live: Option<Ticket> = write::api(&tickets.client, namespace).get_opt(&ticket.name_any()).await?;
+    let live: Option<Ticket> = write::api(&tickets.client, ticket.namespace()).get_opt(&ticket.name_any()).await?;
     let version = |ticket: &Ticket| (ticket.uid(), ticket.resource_version());
     let same = live.as_ref().is_some_and(|live| version(live) == version(ticket));
     match live {
@@ -120,9 +119,9 @@ async fn create_guardian(
 async fn write_status(tickets: &Tickets, cx: &Context, ticket: &Ticket, status: TicketStatus) -> Result<(), Failure> {
     let before = ticket.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     let after = status.conditions.clone();
-    let written = Ticket { status: Some(status), ..ticket.clone() };
+    let written = ticket.with_status(status);
     write::status(&tickets.client, &tickets.caches.tickets, &written).await.map_err(write::failure)?;
-    match ticket::moved(ticket, &written) {
+    match ticket::moved(ticket, &written.into()) {
         Some(note) => news::tell(&cx.recorder, ticket, "Move", "Moved", &note),
         None => news::of_transition(&cx.recorder, ticket, "Reconcile", &before, &after),
     }

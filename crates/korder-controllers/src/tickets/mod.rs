@@ -6,11 +6,11 @@ mod observe;
 use std::time::Duration;
 
 use kooper::{Change, Context, ControllerBuilder, Failure, Key, Outcome, Reconciler};
-use korder_api::{Order, Ticket, TicketPhase, names};
+use korder_api::{Order, TicketPhase, names};
 use korder_core::node::Node;
 use korder_core::order::has_counted;
 use korder_core::pod::Pod;
-use korder_core::ticket;
+use korder_core::ticket::{self, Ticket};
 use kube::Client;
 
 pub(crate) use observe::{claimant, guardian_key};
@@ -69,7 +69,11 @@ fn keys(tickets: &[std::sync::Arc<Ticket>]) -> Vec<Key> {
 
 /// The ticket that a pod guards, or has.
 fn tickets_of_pod(change: &Change<Pod>) -> Vec<Key> {
-    let mut tickets = change.owners::<Ticket>();
+    let owners = |pod: &Pod| -> Vec<Key> {
+        let owners = pod.tickets.iter().filter(|owner| owner.is_controller);
+        owners.map(|owner| Key::namespaced(pod.namespace(), &owner.name)).collect()
+    };
+    let mut tickets: Vec<Key> = change.sides().flat_map(|pod| owners(pod)).collect();
     tickets.extend(change.sides().filter_map(|pod| {
         let (namespace, ticket) = ticket::named_on(pod)?;
         Some(Key::namespaced(namespace, ticket))

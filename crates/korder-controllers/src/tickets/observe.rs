@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kooper::Key;
-use korder_api::{Ticket, names};
+use korder_api::names;
 use korder_core::node::Node;
 use korder_core::order;
 use korder_core::pod::Pod;
-use korder_core::ticket::{self, Observed, Place};
+use korder_core::ticket::{self, Observed, Place, Ticket};
 
 use crate::caches::Caches;
 
@@ -50,7 +50,7 @@ pub(super) fn observe(caches: &Caches, key: &Key) -> Option<Seen> {
     let claimant = claimant(caches, &ticket);
     let node_of = |pod: &Option<Arc<Pod>>| caches.nodes.get(&Key::cluster(pod.as_ref()?.spec.node_name.as_ref()?));
     let (node, node_of_successor) = (node_of(&guardian), node_of(&successor));
-    let priority = priority(caches, ticket.spec.priority_class_name.as_deref());
+    let priority = priority(caches, ticket.spec().priority_class_name.as_deref());
     let twin_exists = priority.is_some_and(|value| {
         let twin = caches.classes.get(&Key::cluster(names::twin_priority_class(value)));
         twin.is_some_and(|twin| ticket::is_twin(twin.value, twin.preemption_policy.as_deref(), value))
@@ -90,8 +90,7 @@ fn default_priority<'a>(classes: impl Iterator<Item = &'a PriorityClass>) -> i32
 
 fn has_counted(caches: &Caches, ticket: &Ticket) -> bool {
     let Some((name, uid)) = ticket.order() else { return true };
-    let namespace = ticket.metadata.namespace.clone().unwrap_or_default();
-    let order = caches.orders.get(&Key::namespaced(namespace, name));
+    let order = caches.orders.get(&Key::namespaced(ticket.namespace(), name));
     let order = order.filter(|order| order.metadata.uid.as_deref() == Some(uid));
     order.is_none_or(|order| order::has_counted(&order, ticket))
 }

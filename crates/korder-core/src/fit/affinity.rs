@@ -131,7 +131,7 @@ fn meets(pod: &Pod, term: &PodTerm, of: &Pod, world: &World<'_>) -> bool {
         let selected = |selector: &crate::selector::Selector| selector.matches(world.namespace(namespace));
         term.namespaces.iter().any(|name| name == namespace) || term.namespace_selector.as_ref().is_some_and(selected)
     };
-    in_namespace && selector.matches(pod.labels())
+    in_namespace && selector.selects(pod)
 }
 
 #[cfg(test)]

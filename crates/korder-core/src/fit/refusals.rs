@@ -80,7 +80,7 @@ pub(super) fn shape(pod: &Pod) -> u64 {
     let mut hasher = DefaultHasher::new();
     let spec = &pod.spec;
     pod.namespace().hash(&mut hasher);
-    for (key, value) in pod.labels().iter().filter(|(key, _)| !NAMES.contains(&key.as_str())) {
+    for (key, value) in pod.labels.iter().filter(|(key, _)| !NAMES.contains(key)) {
         (key, value).hash(&mut hasher);
     }
     (&spec.scheduler_name, spec.priority, &spec.requests).hash(&mut hasher);

@@ -52,7 +52,7 @@ pub(super) fn domains<'w>(pod: &'w Pod, world: &'w World<'_>) -> Vec<Domains<'w>
 
 /// The constraint's selector, and with it the pod's own values of the labels that it names.
 fn selector(spread: &Spread, pod: &Pod) -> Option<Selector> {
-    let own = |key: &String| Some(Requirement::equals(key, pod.labels().get(key)?));
+    let own = |key: &String| Some(Requirement::equals(key, pod.label(key)?));
     let own = spread.match_label_keys.iter().filter_map(own);
     Some(own.fold(spread.selector.clone()?, Selector::and))
 }
@@ -67,7 +67,7 @@ fn is_counted(spread: &Spread, wants: &Constraints, node: &Node) -> bool {
 impl Domains<'_> {
     /// Whether a pod that is there counts. A selector of everything counts nobody (`countPodsMatchSelector`).
     fn selects(&self, pod: &Pod, namespace: &str) -> bool {
-        let selected = |selector: &Selector| !selector.is_empty() && selector.matches(pod.labels());
+        let selected = |selector: &Selector| !selector.is_empty() && selector.selects(pod);
         pod.namespace() == namespace
             && pod.metadata.deletion_timestamp.is_none()
             && self.selector.as_ref().is_some_and(selected)
@@ -88,7 +88,7 @@ impl Domains<'_> {
         let fewest = self.counts.iter().map(|(value, count)| bound(value, count)).min();
         let enough_domains = i64::try_from(self.counts.len()).unwrap_or(i64::MAX) >= *min_domains;
         let fewest = if enough_domains { fewest.unwrap_or(i64::from(i32::MAX)) } else { 0 };
-        let itself = self.selector.as_ref().is_some_and(|selector| selector.matches(pod.labels()));
+        let itself = self.selector.as_ref().is_some_and(|selector| selector.selects(pod));
         let there = self.counts.get(here.as_str()).map_or(0, |count| bound(here, count) + count.on_their_way);
         let skew = there + i64::from(itself) - fewest;
         (skew > *max_skew).then(|| Misfit::Spread { topology_key: topology_key.clone(), skew, allowed: *max_skew })
@@ -101,7 +101,7 @@ mod tests {
 
     use crate::fit::tests::{Scene, cluster_node, labelled, merged, pod_of};
     use crate::node::Node;
-    use crate::pod::Pod;
+    use crate::pod::{Labels, Pod};
 
     fn node(name: &str, zone: &str) -> Node {
         cluster_node(name, &json!({"metadata": {"labels": {"zone": zone}}}))
@@ -194,7 +194,7 @@ mod tests {
         };
         assert_eq!(beside(|_| ()), 2);
         assert_eq!(beside(|pod| pod.metadata.namespace = Some("other".to_owned())), 3);
-        assert_eq!(beside(|pod| pod.metadata.labels = None), 3);
+        assert_eq!(beside(|pod| pod.labels = Labels::default()), 3);
         assert_eq!(beside(|pod| *pod = crate::fixtures::ending(pod.clone())), 3);
         let versions = |value: &str| labelled(even(&json!({"matchLabelKeys": ["version"]})), "version", value);
         let old = || labelled(web("w1"), "version", "1");

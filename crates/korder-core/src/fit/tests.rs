@@ -35,7 +35,7 @@ pub(super) fn pod_of(name: &str, spec: &Value) -> Pod {
 
 /// The pod with a label.
 pub(super) fn labelled(mut pod: Pod, key: &str, value: &str) -> Pod {
-    pod.metadata.labels.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+    pod.labels = pod.labels.iter().chain([(key, value)]).collect();
     pod
 }
 

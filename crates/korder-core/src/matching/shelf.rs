@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use jiff::Timestamp;
-use korder_api::{Order, Ticket, TicketPhase};
+use korder_api::{Order, TicketPhase};
 use kube::core::SelectorExt;
 
 use super::{Answer, Applicant, Wait};
@@ -17,7 +17,7 @@ use crate::order;
 use crate::pod::Pod;
 use crate::reasons;
 use crate::resources::Amounts;
-use crate::ticket::{holds_all, is_the_guardian_of};
+use crate::ticket::{Ticket, holds, is_the_guardian_of};
 
 /// A ticket that can be given away now.
 #[derive(Clone, Debug)]
@@ -25,19 +25,17 @@ pub struct Candidate<'a> {
     ticket: &'a Ticket,
     guardian: &'a Pod,
     node: &'a Node,
-    reserved: Amounts,
 }
 
 impl<'a> Candidate<'a> {
     /// The ticket, if it is `Ready`, and the guardian that holds all that it reserves runs on this node and is to stay.
     pub fn new(ticket: &'a Ticket, guardian: &'a Pod, node: &'a Node) -> Option<Self> {
-        let reserved = Amounts::of_ticket(&ticket.spec.resources);
         let free = ticket.phase() == TicketPhase::Ready
             && ticket.metadata.deletion_timestamp.is_none()
-            && holds_all(guardian, &reserved)
+            && holds(guardian, ticket)
             && is_the_guardian_of(guardian, ticket)
             && guardian.spec.node_name.as_deref() == Some(node.name());
-        free.then_some(Self { ticket, guardian, node, reserved })
+        free.then_some(Self { ticket, guardian, node })
     }
 
     fn key(&self) -> (&'a str, &'a str) {
@@ -84,7 +82,7 @@ type Kind<'a> = (Wanted<'a>, u64);
 /// Tickets of one source that reserve the same amounts.
 #[derive(Debug)]
 struct Lot<'a> {
-    reserved: Amounts,
+    reserved: &'a Amounts,
     /// Those that expire first in front.
     candidates: Vec<Candidate<'a>>,
     /// Which of them are taken.
@@ -133,9 +131,9 @@ impl<'a> Shelf<'a> {
                 shelf.complete.insert((namespace, uid));
             }
         }
-        let mut lots: BTreeMap<(Source<'a>, Amounts), Vec<Candidate<'a>>> = BTreeMap::new();
-        for mut candidate in candidates {
-            let reserved = std::mem::take(&mut candidate.reserved);
+        let mut lots: BTreeMap<(Source<'a>, &Amounts), Vec<Candidate<'a>>> = BTreeMap::new();
+        for candidate in candidates {
+            let reserved = candidate.ticket.reserved();
             lots.entry((shelf.source(candidate.ticket), reserved)).or_default().push(candidate);
         }
         for ((source, reserved), mut candidates) in lots {
@@ -152,7 +150,7 @@ impl<'a> Shelf<'a> {
 
     /// Where a ticket comes from. An owner that does not exist in the ticket's namespace is nobody.
     fn source<'t>(&self, ticket: &'t Ticket) -> Source<'t> {
-        let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
+        let namespace = ticket.namespace();
         let order = ticket.order().filter(|&(name, uid)| self.orders.get(&(namespace, name)) == Some(&uid));
         (namespace, order.map_or("", |(_, uid)| uid))
     }
@@ -352,8 +350,7 @@ impl<'a> Shelf<'a> {
 }
 
 fn key(ticket: &Ticket) -> (&str, &str) {
-    let meta = &ticket.metadata;
-    (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    (ticket.namespace(), ticket.name())
 }
 
 /// The namespace in which a ticket that a pod names is looked for.
@@ -362,9 +359,7 @@ fn home(wanted: Wanted<'_>) -> &str {
 }
 
 fn has_labels(applicant: &Applicant<'_>, ticket: &Ticket) -> bool {
-    static NONE: BTreeMap<String, String> = BTreeMap::new();
-    let labels = ticket.metadata.labels.as_ref().unwrap_or(&NONE);
-    applicant.ask.selector.as_ref().is_none_or(|selector| selector.matches(labels))
+    applicant.ask.selector.as_ref().is_none_or(|selector| selector.matches(&ticket.template.labels))
 }
 
 fn no_ticket(wanted: Wanted<'_>, misfit: Option<(&Ticket, Misfit)>, complete: bool) -> Wait {
@@ -375,7 +370,7 @@ fn no_ticket(wanted: Wanted<'_>, misfit: Option<(&Ticket, Misfit)>, complete: bo
         ),
         None => Wait::new(reasons::NO_TICKET_READY, format!("no {wanted} is ready")),
         Some((ticket, misfit)) => {
-            let name = ticket.metadata.name.as_deref().unwrap_or_default();
+            let name = ticket.name();
             Wait::new(misfit.reason(), format!("no ready {wanted} fits; `{name}`: {misfit}"))
         }
     }

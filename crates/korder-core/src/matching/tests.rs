@@ -1,10 +1,12 @@
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use korder_api::order::{AllowedNamespaces, FromNamespaces, RefreshPolicy};
 use korder_api::{Order, TicketPhase};
 
 use super::*;
 use crate::conditions::{self, Say};
-use crate::fixtures::{at, claimant, ending, guardian, node, order, ticket};
+use crate::fixtures::{at, claimant, ending, guardian, node, order, ticket, with_spec};
 use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::resources::Amounts;
@@ -83,9 +85,9 @@ fn the_line_is_by_priority_then_age_then_uid() {
 #[test]
 fn the_ticket_with_the_least_waste_then_the_first_to_expire() {
     let large = {
-        let mut large = ready(1);
-        large.spec.resources.requests.insert("cpu".into(), "4".parse().unwrap());
-        large
+        with_spec(ready(1), |spec| {
+            spec.resources.requests.insert("cpu".into(), "4".parse().unwrap());
+        })
     };
     let soon = {
         let mut soon = ready(3);
@@ -227,7 +229,7 @@ fn an_order_that_does_not_admit_its_own_namespace_does_not_serve_it() {
 fn a_ticket_of_a_forged_or_forgotten_order_is_nobodys() {
     let forged = {
         let mut forged = ready(1);
-        forged.metadata.owner_references.as_mut().unwrap()[0].uid = "another".into();
+        Arc::make_mut(&mut forged.template).order.as_mut().unwrap().uid = "another".into();
         forged
     };
     let mut tickets = OnShelf::of([forged]);
@@ -242,7 +244,7 @@ fn a_ticket_of_a_forged_or_forgotten_order_is_nobodys() {
 fn a_ticket_is_chosen_by_name_and_by_labels() {
     let labelled = {
         let mut labelled = ready(3);
-        labelled.metadata.labels = Some([("zone".to_owned(), "b".to_owned())].into());
+        Arc::make_mut(&mut labelled.template).labels = [("zone".to_owned(), "b".to_owned())].into();
         labelled
     };
     let tickets = OnShelf::of([ready(1), ready(2), labelled]);
@@ -358,9 +360,9 @@ fn a_group_of_which_some_are_seated_needs_the_rest() {
 fn a_group_finds_the_way_to_seat_all_of_it() {
     // The first would take the ticket that it wastes nothing of, and that is the only one the second may have.
     let large = {
-        let mut large = ready(2);
-        large.spec.resources.requests.insert("cpu".into(), "4".parse().unwrap());
-        large
+        with_spec(ready(2), |spec| {
+            spec.resources.requests.insert("cpu".into(), "4".parse().unwrap());
+        })
     };
     let tickets = OnShelf::of([ready(1), large]);
     let picky = asking(claimant(2), &[("ticket", "o-1"), ("group", "g"), ("group-size", "2")]);
@@ -401,7 +403,7 @@ fn a_long_line_before_a_full_shelf_is_served() {
     };
     let picky = |number: i64| {
         let mut picky = asking(claimant(number), &[("ticket-selector", "zone=none")]);
-        picky.metadata.labels = Some([("number".to_owned(), number.to_string())].into());
+        picky.labels = [("number", number.to_string())].into_iter().collect();
         picky
     };
     let pods: Vec<Pod> = (0..500).flat_map(|n| [small(4 * n), large(4 * n + 1), picky(4 * n + 2)]).collect();

@@ -20,8 +20,8 @@ fn carry_out(order: &mut Order, tickets: &mut Vec<Ticket>) -> Plan {
     plan
 }
 
-fn names(tickets: &[Ticket]) -> Vec<&str> {
-    tickets.iter().filter_map(|ticket| ticket.metadata.name.as_deref()).collect()
+fn names<K: Resource>(tickets: &[K]) -> Vec<&str> {
+    tickets.iter().filter_map(|ticket| ticket.meta().name.as_deref()).collect()
 }
 
 fn reason(order: &Order) -> (&str, &str) {
@@ -36,8 +36,9 @@ fn a_new_order_gets_its_tickets_numbered_from_one() {
     let mut tickets = vec![];
     let plan = carry_out(&mut order, &mut tickets);
     assert_eq!(names(&plan.create), ["o-1", "o-2", "o-3"]);
-    assert_eq!(plan.create[0].order(), Some(("o", "order-uid")));
-    assert_eq!(plan.create[0].metadata.labels.as_ref().unwrap()[names::LABEL_ORDER], "o");
+    let first = Ticket::from(plan.create[0].clone());
+    assert_eq!(first.order(), Some(("o", "order-uid")));
+    assert_eq!(first.template.labels[names::LABEL_ORDER], "o");
     assert!(carry_out(&mut order, &mut tickets).create.is_empty());
     assert_eq!(reason(&order), ("False", "Filling"));
     tickets = vec![ticket(1, Ready), ticket(2, Ready), ticket(3, Ready)];

@@ -1,15 +1,42 @@
-//! A pod's spec as it is written, and what of it decides where the pod fits.
+//! A pod as it is written, and what of it decides where it fits.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use korder_api::Quantity;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Constraints, HostPort, Named, PodTerm, Spread, StorageClaim, Toleration};
+use super::{Constraints, HostPort, Named, PodStatus, PodTerm, Spread, StorageClaim, Toleration};
 use crate::resources::Amounts;
 use crate::selector::Selector;
+use crate::ticket::Owner;
+
+/// A pod as it is written.
+#[derive(Debug, Deserialize)]
+pub(super) struct Pod {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: super::PodSpec,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+impl From<Pod> for super::Pod {
+    fn from(Pod { mut metadata, spec, status }: Pod) -> Self {
+        let labels = metadata.labels.take().into_iter().flatten().collect();
+        let owners = metadata.owner_references.take().into_iter().flatten();
+        let tickets: Box<[Owner]> = owners.filter(|owner| owner.kind == "Ticket").map(Owner::from).collect();
+        Self { metadata, labels, tickets: tickets.into(), spec, status }
+    }
+}
+
+impl From<OwnerReference> for Owner {
+    fn from(OwnerReference { name, uid, controller, .. }: OwnerReference) -> Self {
+        Self { name, uid, is_controller: controller == Some(true) }
+    }
+}
 
 /// The fields of a pod's spec that are read.
 #[derive(Debug, Default, Deserialize)]

@@ -5,34 +5,28 @@
 //! with defaults, or a webhook, can make one larger: that is told, since it takes capacity that no pod can use.
 
 use jiff::{SignedDuration, Timestamp};
-use korder_api::Ticket;
 
+use super::Ticket;
 use crate::pod::Pod;
-use crate::resources::Amounts;
 
 /// A guardian that is too small is replaced this long after it was made: what has changed it may do so again, at once.
 const REPLACED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 /// Whether a pod runs, is to stay, and requests no less than its ticket reserves.
 pub(crate) fn holds(guardian: &Pod, ticket: &Ticket) -> bool {
-    holds_all(guardian, &Amounts::of_ticket(&ticket.spec.resources))
-}
-
-/// The same, where it is known what the ticket reserves.
-pub(crate) fn holds_all(guardian: &Pod, reserved: &Amounts) -> bool {
-    guardian.is_running() && reserved.shortage(&guardian.spec.requests).is_none()
+    guardian.is_running() && ticket.reserved().shortage(&guardian.spec.requests).is_none()
 }
 
 /// What a guardian requests too little of, in words.
 pub(crate) fn too_small(guardian: &Pod, ticket: &Ticket) -> Option<String> {
-    let short = Amounts::of_ticket(&ticket.spec.resources).shortage(&guardian.spec.requests)?;
+    let short = ticket.reserved().shortage(&guardian.spec.requests)?;
     let short = short.told("reserved", "requested");
     Some(format!("guardian `{}` requests less than its ticket reserves ({short})", guardian.name()))
 }
 
 /// What a guardian requests too much of, in words.
 pub(super) fn too_large(guardian: &Pod, ticket: &Ticket) -> Option<String> {
-    let over = guardian.spec.requests.shortage(&Amounts::of_ticket(&ticket.spec.resources))?;
+    let over = guardian.spec.requests.shortage(ticket.reserved())?;
     let over = over.told("requested", "reserved");
     Some(format!("guardian `{}` requests more than its ticket reserves ({over})", guardian.name()))
 }

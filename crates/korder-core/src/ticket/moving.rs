@@ -10,12 +10,12 @@
 //! place is of no use then: the pods that the ticket is for can't get there either.
 
 use jiff::{SignedDuration, Timestamp};
-use korder_api::{Ticket, TicketPhase, TicketStatus};
+use korder_api::{TicketPhase, TicketStatus};
 
 use super::held::{replaced_from, too_small};
 use super::{
-    NODE_POLL, Observed, Place, Plan, QUIET_START, Step, held_status, in_the_way, is_guardian_of, making, reason, say,
-    without_successor,
+    NODE_POLL, Observed, Place, Plan, QUIET_START, Step, Ticket, held_status, in_the_way, is_guardian_of, making,
+    reason, say, without_successor,
 };
 use crate::fit::{Misfit, nodes};
 use crate::handover::node_of;
@@ -139,10 +139,10 @@ impl Leaves {
 
 fn leaves(ticket: &Ticket, node: Option<&Node>, now: Timestamp) -> Leaves {
     // One that names its node would find no other.
-    let Some(node) = node.filter(|_| ticket.is_movable() && ticket.spec.node_name.is_none()) else {
+    let Some(node) = node.filter(|_| ticket.is_movable() && ticket.spec().node_name.is_none()) else {
         return Leaves::Not;
     };
-    let tolerations: Vec<Toleration> = ticket.spec.tolerations.iter().cloned().map(Toleration::from).collect();
+    let tolerations: Vec<Toleration> = ticket.spec().tolerations.iter().cloned().map(Toleration::from).collect();
     if let Some(cordoned) = nodes::cordoned(&tolerations, node) {
         return Leaves::Now(cordoned);
     }

@@ -1,23 +1,21 @@
 //! Which pods are whose: guardians of their tickets, and how a pod names the ticket that it has.
 
-use korder_api::{Ticket, TicketPhase, names};
+use korder_api::{TicketPhase, names};
 
+use super::Ticket;
 use crate::pod::Pod;
 
 /// Whether a pod is the guardian that was made for this very ticket.
 pub fn is_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
-    let owners = pod.metadata.owner_references.iter().flatten();
-    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    let mut controllers = pod.tickets.iter().filter(|owner| owner.is_controller);
     // An owner reference can be written by anybody, the label of a guardian by nobody else.
-    pod.is_guardian()
-        && controllers.any(|owner| owner.kind == "Ticket" && Some(&owner.uid) == ticket.metadata.uid.as_ref())
+    pod.is_guardian() && controllers.any(|owner| Some(&owner.uid) == ticket.metadata.uid.as_ref())
 }
 
 /// Whether a pod holds a place for nobody: a guardian of which the garbage collector has taken its ticket off, as when the
 /// ticket was removed without what belongs to it. (One that still names a ticket that is gone is removed by the collector.)
 pub fn is_orphan(pod: &Pod) -> bool {
-    let mut owners = pod.metadata.owner_references.iter().flatten();
-    pod.is_guardian() && pod.metadata.deletion_timestamp.is_none() && !owners.any(|owner| owner.kind == "Ticket")
+    pod.is_guardian() && pod.metadata.deletion_timestamp.is_none() && pod.tickets.is_empty()
 }
 
 /// Whether a pod is the one guardian that holds this ticket's place, or is to.
@@ -27,10 +25,10 @@ pub fn is_the_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
 
 /// How a ticket is named on a pod: by its name, and its namespace where that is another one.
 pub fn name_for(pod: &Pod, ticket: &Ticket) -> String {
-    let name = ticket.metadata.name.as_deref().unwrap_or_default();
-    match ticket.metadata.namespace.as_deref().filter(|namespace| *namespace != pod.namespace()) {
-        Some(namespace) => format!("{namespace}/{name}"),
-        None => name.to_owned(),
+    if ticket.namespace() == pod.namespace() {
+        ticket.name().to_owned()
+    } else {
+        format!("{}/{}", ticket.namespace(), ticket.name())
     }
 }
 

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use korder_api::ticket::ClaimRef;
-use korder_api::{Ticket, TicketPhase, TicketStatus};
+use korder_api::{TicketPhase, TicketStatus};
 
 use super::held::{holds, too_large};
-use super::is_the_guardian_of;
+use super::{Ticket, is_the_guardian_of};
 use crate::conditions::{self, Progress, Say};
 use crate::limits::Refusal;
 use crate::pod::Pod;
@@ -36,7 +36,7 @@ pub(super) fn stalled(ticket: &Ticket, refusal: Refusal, message: &str, now: Tim
 pub fn claimed(ticket: &Ticket, pod: &Pod, now: Timestamp) -> TicketStatus {
     let mut status = TicketStatus {
         phase: Some(TicketPhase::Claimed),
-        claim_ref: Some(ClaimRef::new(pod.namespace(), pod.name(), pod.uid(), now)),
+        claim_ref: Some(Box::new(ClaimRef::new(pod.namespace(), pod.name(), pod.uid(), now))),
         ..ticket.status.clone().unwrap_or_default()
     };
     say(&mut status, ticket, true, reasons::HANDING_OVER, format!("given to pod `{}`", pod.name()), now);
@@ -78,7 +78,7 @@ pub fn not_removed(ticket: &Ticket, why: &str, now: Timestamp) -> TicketStatus {
 pub(super) fn held_status(ticket: &Ticket, guardian: &Pod, now: Timestamp) -> TicketStatus {
     let before = ticket.status.clone().unwrap_or_default();
     let ready_time = before.ready_time.clone().unwrap_or(Time(now));
-    let lasts = ticket.spec.duration.as_ref().map(korder_api::Duration::get);
+    let lasts = ticket.spec().duration.as_ref().map(korder_api::Duration::get);
     let expiration_time = before.expiration_time.clone().or_else(|| Some(Time(ready_time.0.checked_add(lasts?).ok()?)));
     let node_name = guardian.spec.node_name.clone();
     let enlarged = too_large(guardian, ticket)

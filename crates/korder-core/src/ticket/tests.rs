@@ -1,7 +1,8 @@
 use std::sync::LazyLock;
 
 use super::*;
-use crate::fixtures::{at, claimant, ending, guardian, node, ticket};
+use crate::fixtures::{at, claimant, ending, guardian, node, ticket, with_spec};
+use crate::pod::Labels;
 
 use TicketPhase::{Claimed, Expired, Lost, Pending, Ready, Used};
 
@@ -120,15 +121,15 @@ fn only_unclaimed_tickets_expire_and_then_the_guardian_goes_before_the_ticket() 
 
 #[test]
 fn a_used_ticket_ends_with_its_pod_and_is_kept_for_its_time() {
-    let mut used = ticket(1, Used);
-    used.spec.lifecycle = Some(Lifecycle { ttl_seconds_after_finished: Some(60), ..Lifecycle::default() });
+    let lifecycle = Lifecycle { ttl_seconds_after_finished: Some(60), ..Lifecycle::default() };
+    let mut used = with_spec(ticket(1, Used), |spec| spec.lifecycle = Some(lifecycle));
     let ended = plan(&seen(&used, None), at(50));
     assert_eq!(written(&ended), (Used, "PodEnded".into()));
     let Some(Step::WriteStatus(status)) = ended.step else { unreachable!() };
     used.status = Some(*status);
     assert_eq!(plan(&seen(&used, None), at(60)).wake, Some(at(110)));
     assert_eq!(plan(&seen(&used, None), at(110)).step, Some(Step::DeleteTicket));
-    used.spec.lifecycle.as_mut().unwrap().cleanup_policy = Some(CleanupPolicy::Retain);
+    let used = with_spec(used, |spec| spec.lifecycle.as_mut().unwrap().cleanup_policy = Some(CleanupPolicy::Retain));
     assert_eq!(plan(&seen(&used, None), at(100_000)), Plan::default());
 }
 
@@ -150,7 +151,7 @@ fn what_can_t_be_made_is_said_once() {
     assert_eq!(plan(&Observed { priority: None, ..seen(&told, None) }, at(9)).step, None);
 
     let mut foreign = guardian(&pending);
-    foreign.metadata.owner_references = None;
+    foreign.tickets.clear();
     let in_the_way = plan(&seen(&pending, Some(&foreign)), at(0));
     assert_eq!(written(&in_the_way), (Pending, "GuardianRefused".into()));
     assert!(in_the_way.wake.is_some(), "nothing tells when that pod goes");
@@ -245,7 +246,7 @@ fn an_owner_reference_alone_makes_no_guardian() {
     let ticket = ticket(1, TicketPhase::Ready);
     let mut forged = guardian(&ticket);
     assert!(is_guardian_of(&forged, &ticket));
-    forged.metadata.labels = None;
+    forged.labels = Labels::default();
     assert!(!is_guardian_of(&forged, &ticket));
 }
 

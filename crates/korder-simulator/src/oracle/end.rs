@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kooper_sim::{Sim, Write};
-use korder_api::{Order, Ticket, TicketPhase};
+use korder_api::{Order, TicketPhase};
 use korder_core::ask::{Ask, Group, OnTimeout};
 use korder_core::node::Node;
 use korder_core::pod::Pod;
+use korder_core::ticket::Ticket;
 use korder_core::{order, ticket};
 
 use super::record::Record;
@@ -56,8 +57,7 @@ pub(super) fn leftovers(sim: &Sim) -> Vec<String> {
     wrong.extend(tickets.iter().filter_map(|ticket| unneeded(ticket, &pods, &nodes)));
     let uids: BTreeSet<&str> = tickets.iter().filter_map(|ticket| ticket.metadata.uid.as_deref()).collect();
     for guardian in pods.iter().filter(|pod| pod.is_guardian()) {
-        let owners = guardian.metadata.owner_references.iter().flatten();
-        if !owners.into_iter().any(|owner| uids.contains(owner.uid.as_str())) {
+        if !guardian.tickets.iter().any(|owner| uids.contains(owner.uid.as_str())) {
             wrong.push(format!("guardian `{}` is nobody's", guardian.name()));
         }
     }

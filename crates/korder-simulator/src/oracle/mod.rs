@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use kooper_sim::Sim;
-use korder_api::{Ticket, TicketPhase, names};
+use korder_api::{TicketPhase, names};
 use korder_core::pod::Pod;
+use korder_core::ticket::Ticket;
 
 use end::all;
 use record::{Change, Record, records};

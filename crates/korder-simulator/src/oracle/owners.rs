@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use korder_api::{Ticket, TicketPhase};
+use korder_api::TicketPhase;
+use korder_core::ticket::Ticket;
 
 use super::record::{Change, Record};
 use crate::world::is_controllers;

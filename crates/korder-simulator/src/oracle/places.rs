@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
-use korder_api::{Ticket, TicketPhase, names};
+use korder_api::{TicketPhase, names};
 use korder_core::ask::Group;
 use korder_core::handover::may_try_again;
 use korder_core::pod::Pod;
+use korder_core::ticket::Ticket;
 
 use super::began_while_free;
 use super::overlaps::Overlaps;
@@ -167,8 +168,7 @@ impl Hold {
 
 /// The uid of the ticket that a pod guards.
 fn ticket_of(pod: &Pod) -> Option<String> {
-    let owners = pod.metadata.owner_references.iter().flatten();
-    owners.into_iter().find(|owner| pod.is_guardian() && owner.kind == "Ticket").map(|owner| owner.uid.clone())
+    pod.tickets.first().filter(|_| pod.is_guardian()).map(|owner| owner.uid.clone())
 }
 
 /// No pod of a group is let go for a ticket before so many of the group have had one.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use kooper_sim::{Object, Sim, Write};
-use korder_api::Ticket;
 use korder_core::pod::Pod;
 
+use korder_core::ticket::Ticket;
 use std::sync::Arc;
 
 /// A write, and what it changed.

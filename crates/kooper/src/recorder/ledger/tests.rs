@@ -21,10 +21,45 @@ async fn when_the_ledger_is_full_what_was_told_gives_way_to_what_is_new() {
         let key = note(&mut ledger, object, "Made", at).unwrap();
         tell(&mut ledger, &key, at);
     }
-    for object in 0..10 {
-        assert!(note(&mut ledger, CAPACITY + object, "Lost", at).is_some());
+    let later = at + Duration::from_secs(1);
+    for object in 0..2 * CAPACITY {
+        let key = note(&mut ledger, CAPACITY + object, "Lost", later).unwrap();
+        tell(&mut ledger, &key, later);
+        assert!(ledger.series.len() <= CAPACITY && ledger.budgets.len() <= CAPACITY);
     }
-    assert_eq!((ledger.dropped(), ledger.series.len(), ledger.budgets.len()), (0, CAPACITY, CAPACITY));
+    assert_eq!(ledger.dropped(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_is_forgotten_first() {
+    let mut ledger = Ledger::default();
+    let start = Instant::now();
+    let noted: Vec<SeriesKey> = (0..=CAPACITY)
+        .map(|object| {
+            let at = start + Duration::from_millis(u64::try_from(object).unwrap());
+            let key = note(&mut ledger, object, "Made", at).unwrap();
+            tell(&mut ledger, &key, at);
+            key
+        })
+        .collect();
+    assert!(!ledger.series.contains_key(&noted[0]));
+    assert!(ledger.series.contains_key(&noted[CAPACITY / 2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_again_after_a_series_has_ended_is_told_anew() {
+    let mut ledger = Ledger::default();
+    let at = Instant::now();
+    let key = note(&mut ledger, 1, "Made", at).unwrap();
+    tell(&mut ledger, &key, at);
+    let within = note(&mut ledger, 1, "Made", at + SERIES / 2).unwrap();
+    assert_eq!(ledger.series[&within].count, 2);
+    let reporter = Reporter { controller: "example.com/c".into(), instance: "c".into() };
+    let Work::Update(event) = ledger.due(&key, &reporter, at + SERIES / 2) else { panic!("it is not told") };
+    ledger.written(&key, &event, at + SERIES / 2);
+    let after = note(&mut ledger, 1, "Made", at + SERIES * 2).unwrap();
+    tell(&mut ledger, &after, at + SERIES * 2);
+    assert_eq!(ledger.series[&after].count, 1);
 }
 
 #[tokio::test(start_paused = true)]

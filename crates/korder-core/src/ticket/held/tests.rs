@@ -3,6 +3,7 @@ use korder_api::TicketStatus;
 
 use super::*;
 use crate::fixtures::{at, guardian, ticket};
+use crate::resources::Amounts;
 use crate::ticket::tests::{on_node, seen, written};
 use crate::ticket::{Observed, Step, given_back, plan};
 

@@ -1,9 +1,10 @@
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use korder_api::TicketSpec;
 use korder_api::ticket::Disruption;
 
 use super::*;
-use crate::fixtures::{at, ending, guardian, node, ticket};
+use crate::fixtures::{at, ending, guardian, node, ticket, with_spec};
 use crate::pod::{Pod, PodCondition};
 use crate::ticket::tests::{seen, written};
 use crate::ticket::{given_back, plan};
@@ -136,7 +137,7 @@ fn what_can_t_be_made_is_told_and_the_ticket_stays_ready() {
     let no_twin = Observed { guardian, twin_exists: false, ..seen(&ready, None) };
     assert_eq!(plan(&no_twin, at(1)).step, Some(Step::CreateTwin(0)));
     let mut foreign = successor(&ready);
-    foreign.metadata.owner_references = None;
+    foreign.tickets.clear();
     let in_the_way = step(&ready, Some((&old, &here)), Some((&foreign, None)), 1);
     assert_eq!(written(&in_the_way), (Ready, "GuardianRefused".into()));
     // Nobody else's pod is removed, either.
@@ -167,31 +168,27 @@ fn a_successor_that_is_of_no_use_is_made_anew() {
 #[test]
 fn what_is_not_to_be_moved_stays() {
     let old = guardian(&ticket(1, Ready));
-    let left = |change: fn(&mut Ticket), node: &Node| {
+    let left = |change: &dyn Fn(&mut Ticket), node: &Node| {
         let mut ready = ticket(1, Ready);
         change(&mut ready);
         step(&ready, Some((&old, node)), None, 1).step.is_some()
     };
     // (Without a written reason there would be a status to write.)
     let settled = |ready: &mut Ticket| ready.status = Some(told_held());
-    assert!(left(settled, &cordoned()));
-    assert!(left(settled, &tainted("karpenter.sh/disrupted", None)));
-    assert!(left(settled, &tainted("ToBeDeletedByClusterAutoscaler", Some(0))));
-    assert!(!left(settled, &node("n")));
-    let pinned = |ready: &mut Ticket| {
-        ready.status = Some(told_held());
-        ready.spec.disruption = Some(Disruption::Pinned);
-    };
-    let named = |ready: &mut Ticket| {
-        ready.status = Some(told_held());
-        ready.spec.node_name = Some("n".into());
-    };
-    let tolerant = |ready: &mut Ticket| {
-        ready.status = Some(told_held());
-        ready.spec.tolerations = vec![Toleration { operator: Some("Exists".into()), ..Toleration::default() }];
+    assert!(left(&settled, &cordoned()));
+    assert!(left(&settled, &tainted("karpenter.sh/disrupted", None)));
+    assert!(left(&settled, &tainted("ToBeDeletedByClusterAutoscaler", Some(0))));
+    assert!(!left(&settled, &node("n")));
+    let pinned = |spec: &mut TicketSpec| spec.disruption = Some(Disruption::Pinned);
+    let named = |spec: &mut TicketSpec| spec.node_name = Some("n".into());
+    let tolerant = |spec: &mut TicketSpec| {
+        spec.tolerations = vec![Toleration { operator: Some("Exists".into()), ..Toleration::default() }];
     };
     for change in [pinned, named, tolerant] {
-        assert!(!left(change, &cordoned()));
+        let settled = |ready: &mut Ticket| {
+            *ready = Ticket { status: Some(told_held()), ..with_spec(ready.clone(), change) };
+        };
+        assert!(!left(&settled, &cordoned()));
     }
 }
 
