@@ -1,7 +1,7 @@
 //! What the controllers see of the cluster.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kooper::{Cache, Key, Operator, Recorder, Resources};
@@ -13,9 +13,11 @@ use korder_core::node::Node;
 use korder_core::pod::{Pod, PodStatus};
 use korder_core::scheduler::{self, Lease, Scheduler};
 use korder_core::storage::{PersistentVolume, PersistentVolumeClaim, StorageClass};
-use korder_core::ticket::{Template, Ticket};
+use korder_core::ticket::Ticket;
 use kube::Client;
 use kube::api::ObjectMeta;
+
+use crate::templates::Templates;
 
 /// Index of tickets by their order: namespace and uid, as [`order_value`] writes them.
 pub const BY_ORDER: &str = "order";
@@ -173,32 +175,6 @@ fn nodes_of(ticket: &Ticket, phases: &[TicketPhase]) -> Vec<String> {
 /// What an index of one value says of an object.
 fn marked(is: bool) -> Vec<String> {
     if is { vec![String::new()] } else { vec![] }
-}
-
-/// The templates of the tickets that there are, by the uid of their order.
-#[derive(Default)]
-struct Templates(Mutex<BTreeMap<String, VecDeque<Weak<Template>>>>);
-
-impl Templates {
-    /// How many templates of an order are known. It has changed that often if there are more; those of nobody's order are
-    /// as many as their tickets.
-    const KNOWN: usize = 4;
-
-    /// Gives a ticket the template of another one that is like its own.
-    fn share(&self, mut ticket: Ticket) -> Ticket {
-        let order = ticket.order().map(|(_, uid)| uid.to_owned()).unwrap_or_default();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_order = known.entry(order).or_default();
-        if let Some(same) = of_order.iter().filter_map(Weak::upgrade).find(|known| *known == ticket.template) {
-            ticket.template = same;
-            return ticket;
-        }
-        of_order.push_front(Arc::downgrade(&ticket.template));
-        of_order.truncate(Self::KNOWN);
-        // A new one is rare, and the time to forget the orders that are gone.
-        known.retain(|_, templates| templates.iter().any(|template| template.strong_count() > 0));
-        ticket
-    }
 }
 
 /// Drops what nobody asks of the pod: most pods of a cluster are not korder's and have their place, and most of korder's

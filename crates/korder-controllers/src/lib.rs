@@ -11,6 +11,7 @@ mod conditions;
 mod metrics;
 mod news;
 pub mod orders;
+mod templates;
 pub mod tickets;
 mod write;
 

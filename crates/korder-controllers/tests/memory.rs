@@ -36,9 +36,9 @@ async fn ready_tickets_and_their_guardians_take_little() {
 
 /// What this process has allocated, in bytes.
 fn allocated() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    let status = fs::read_to_string("/proc/self/status").expect("Linux tells of this process");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("of its memory too");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("in kilobytes") * 1024
 }
 
 fn uid(kind: u32, number: usize) -> String {

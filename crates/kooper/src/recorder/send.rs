@@ -42,7 +42,7 @@ impl Reconciler<SeriesKey> for Sender {
         match result {
             Ok(()) => {
                 lock(&self.shared.ledger).written(&key, &event, Instant::now());
-                // The next look tells how long to keep the series.
+                // It may have happened again since.
                 Ok(Outcome::After(Duration::ZERO))
             }
             Err(error) if cx.attempt >= MAX_TRIES || is_pointless(&error) => {
