@@ -77,6 +77,18 @@ impl Printer {
         self.say(Verbosity::Verbose, &line);
     }
 
+    /// Asks a question that is answered by yes or no, on the terminal; anything but yes is no. `None` where there is no
+    /// terminal to answer on.
+    pub fn confirm(self, question: impl Display) -> io::Result<Option<bool>> {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return Ok(None);
+        }
+        write!(anstream::stderr(), "{question} [y/N] ")?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(Some(["y", "yes"].contains(&answer.trim().to_lowercase().as_str())))
+    }
+
     fn say(self, at_least: Verbosity, line: &dyn Display) {
         if self.verbosity >= at_least {
             // With stderr gone there is nobody left to tell.

@@ -77,9 +77,8 @@ const SCOPED: [&str; 7] = ["pods", "cpu", "memory", "requests.cpu", "requests.me
 /// left alone.
 pub fn without_guardians(quota: &ResourceQuota, twins: Vec<String>) -> Vec<ResourceQuota> {
     let spec = quota.spec.clone().unwrap_or_default();
-    let on_classes = |requirement: &ScopedResourceSelectorRequirement| requirement.scope_name == "PriorityClass";
     let selector = spec.scope_selector.clone().unwrap_or_default();
-    if selector.match_expressions.iter().flatten().any(on_classes) {
+    if is_on_classes(&selector) {
         return vec![named(quota, "", spec)];
     }
     let (scoped, rest): (BTreeMap<String, Quantity>, BTreeMap<_, _>) = spec
@@ -104,6 +103,17 @@ pub fn without_guardians(quota: &ResourceQuota, twins: Vec<String>) -> Vec<Resou
         quotas.push(named(quota, suffix, ResourceQuotaSpec { hard: Some(rest), ..spec }));
     }
     quotas
+}
+
+/// Whether a quota limits pods in a way that guardians count for.
+pub fn counts_guardians(quota: &ResourceQuota) -> bool {
+    let Some(spec) = &quota.spec else { return false };
+    spec.hard.iter().flatten().any(|(resource, _)| SCOPED.contains(&resource.as_str()))
+        && !spec.scope_selector.as_ref().is_some_and(is_on_classes)
+}
+
+fn is_on_classes(selector: &ScopeSelector) -> bool {
+    selector.match_expressions.iter().flatten().any(|requirement| requirement.scope_name == "PriorityClass")
 }
 
 fn named(quota: &ResourceQuota, suffix: &str, spec: ResourceQuotaSpec) -> ResourceQuota {

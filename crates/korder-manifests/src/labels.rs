@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-/// Label on everything that is installed; its value is `korder`.
+/// Label on everything that is installed; its value is `korder`, or `Helm` where Helm has installed it.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Label on everything that is installed; its value is `korder`.
 pub const PART_OF: &str = "app.kubernetes.io/part-of";
 /// Selects everything that is installed.
-pub const OURS: &str = "app.kubernetes.io/managed-by=korder,app.kubernetes.io/part-of=korder";
+pub const OURS: &str = "app.kubernetes.io/part-of=korder,app.kubernetes.io/managed-by in (korder,Helm)";
 
 /// The labels of everything that is installed.
 pub(crate) fn ours() -> Value {

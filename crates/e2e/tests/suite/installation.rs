@@ -42,11 +42,16 @@ impl Korder {
         Ok(Self { program: korder_program().await?, kubeconfig, files: tempfile::tempdir()? })
     }
 
-    /// Runs a command as the administrator; what it printed.
-    pub(crate) async fn run(&self, arguments: &[&str]) -> Result<String> {
+    /// A command of the administrator's.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).arg("--kubeconfig").arg(&self.kubeconfig).kill_on_drop(true);
-        let output = command.stdin(Stdio::null()).output().await.context("cannot run `korder`")?;
+        command
+    }
+
+    /// Runs one; what it printed.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments).stdin(Stdio::null()).output().await.context("cannot run `korder`")?;
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "`korder {}` failed:\n{stdout}{stderr}", arguments.join(" "));
         Ok(stdout.into_owned())

@@ -31,6 +31,7 @@ mod replicas;
 mod scheduler_agrees;
 mod suite;
 mod theft;
+mod uninstalled;
 mod until;
 mod why;
 mod workloads;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     // Those that take longest begin first.
     installed::tests(&mut suite);
     replicas::tests(&mut suite);
+    uninstalled::tests(&mut suite);
     metrics::tests(&mut suite);
     power_cut::tests(&mut suite);
     nodes::tests(&mut suite);

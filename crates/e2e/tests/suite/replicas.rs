@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use korder_api::{TicketPhase, names};
 use kube::api::{Api, Patch, PatchParams};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::Child;
 use tokio::time::Instant;
 
@@ -31,7 +31,12 @@ pub(crate) fn tests(suite: &mut Suite) {
 async fn one_of_several_controllers_acts() -> Result<()> {
     let cluster = cluster().await?;
     let korder = Korder::on(&cluster).await?;
-    korder.run(&["install", "--gate", "policy"]).await?;
+    let told = korder.run(&["doctor"]).await?;
+    ensure!(told.contains("your account may install korder") && told.contains("korder is not installed"), "{told}");
+    korder.run(&["install", "--gate", "webhook"]).await?;
+    let Err(sick) = korder.run(&["doctor"]).await else { anyhow::bail!("nobody leads, and the doctor is content") };
+    ensure!(format!("{sick:#}").contains("no process of the controllers leads"), "{sick:#}");
+    let _webhook = korder.start_webhook(&cluster.client()).await?;
     let environment = Arc::new(Environment::at(&cluster.data_dir().kubeconfig()).await?);
     Case::run(&environment, "replicas", async |case: &Case| leaders_change(case, &korder).await).await?;
     cluster.stop().await.context("cannot stop the cluster")
@@ -48,6 +53,7 @@ async fn leaders_change(case: &Case, korder: &Korder) -> Result<()> {
     let mut first = start("first").await?;
     leads(&leases, "first").await?;
     let mut second = start("second").await?;
+    is_well(korder).await?;
     case.create(&case.order("shelf", 2, SIZE)).await?;
     order_is_ready(case, "shelf", 2).await?;
     nobody_takes_the_lead(case).await?;
@@ -80,6 +86,25 @@ async fn take(case: &Case, pod: &str, ticket: &str) -> Result<()> {
     pod_is_bound(case, pod).await?;
     ticket_is(case, ticket, TicketPhase::Used).await?;
     order_is_ready(case, "shelf", 2).await.map(drop)
+}
+
+/// Once the pods of the programs are there, every check is content.
+async fn is_well(korder: &Korder) -> Result<()> {
+    let mut last: Vec<Value> = Vec::new();
+    let well = async {
+        loop {
+            let output = korder.command(&["doctor", "--output=json"]).output().await?;
+            last = serde_json::from_slice(&output.stdout).context("the doctor's answer is no JSON")?;
+            let is_well = last.iter().all(|finding| finding["level"] == "ok");
+            ensure!(output.status.success() || !is_well, "the doctor is content and fails");
+            if is_well {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let ended = tokio::time::timeout(END * 2, well).await;
+    ended.with_context(|| format!("the doctor is not content: {}", json!(last)))?
 }
 
 async fn nobody_takes_the_lead(case: &Case) -> Result<()> {

@@ -3,6 +3,7 @@
 mod completion;
 mod controller;
 mod crds;
+mod doctor;
 mod down;
 mod install;
 mod resource_quota;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Install(install::Arguments),
     /// Take korder off a cluster
     Uninstall(uninstall::Arguments),
+    /// Check whether a cluster is fit for korder, and korder on it well
+    Doctor(doctor::Arguments),
     /// Print the definitions of korder's kinds
     Crds,
     /// Run the controllers, as the Deployment `korder-controller-manager` does
@@ -53,6 +56,7 @@ impl Command {
             Self::Down(arguments) => down::run(arguments, printer).await,
             Self::Install(arguments) => install::run(arguments, printer).await,
             Self::Uninstall(arguments) => uninstall::run(arguments, printer).await,
+            Self::Doctor(arguments) => doctor::run(arguments, printer).await,
             Self::Crds => crds::run(printer),
             Self::Controller(arguments) => controller::run(arguments).await,
             Self::Webhook(arguments) => webhook::run(arguments).await,

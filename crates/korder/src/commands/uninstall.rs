@@ -1,24 +1,27 @@
 //! `korder uninstall`.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use cli::{Hinted, Printer, Progress};
 
 use crate::connection::Connection;
-use crate::install::{self, Removal};
+use crate::install::{self, Scope};
 
 /// What to take away, and from where.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     connection: Connection,
     /// Remove the kinds too, and with them every order, ticket, quota, inventory and stock of the cluster
     #[arg(long)]
     crds: bool,
-    /// Don't ask before objects are removed with their kinds
-    #[arg(long, requires = "crds")]
+    /// Only let go of waiting pods and places, and stop the controllers: for tools that remove the rest themselves, as
+    /// Helm does
+    #[arg(long, conflicts_with = "crds")]
+    only_pods: bool,
+    /// Don't ask
+    #[arg(long, short)]
     yes: bool,
     /// Only tell what would go
     #[arg(long)]
@@ -27,16 +30,21 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Result<()> {
-    let Arguments { connection, crds, yes, dry_run } = arguments;
+    let Arguments { connection, crds, only_pods, yes, dry_run } = arguments;
+    let scope = if only_pods { Scope::Pods } else { Scope::All { kinds: crds } };
     let client = connection.client().await?;
-    if crds && !yes && !dry_run {
-        let objects = install::count_objects(&client).await?;
-        if !objects.is_empty() {
-            confirm(&objects)?;
+    let found = install::find(&client, scope).await?;
+    if !found.is_nothing(scope) {
+        for line in found.lines(scope) {
+            printer.note(line);
+        }
+        if !(yes || dry_run || confirmed(printer)?) {
+            printer.note("nothing was changed");
+            return Ok(());
         }
     }
     let progress = Progress::start(printer, "Removing korder");
-    let done = install::uninstall(&client, Removal { kinds: crds, dry_run }).await?;
+    let done = install::uninstall(&client, found, scope, dry_run).await?;
     let tried = if dry_run { " (dry run)" } else { "" };
     for object in &done.removed {
         printer.result(format_args!("{object} removed{tried}"))?;
@@ -46,26 +54,20 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
     for kept in &done.kept {
         printer.result(format_args!("kept: {kept}"))?;
     }
-    progress.finish(if dry_run { "korder would be gone" } else { "korder is gone" });
+    progress.finish(match (scope, dry_run) {
+        (_, true) => "korder would be gone",
+        (Scope::Pods, false) => "korder holds no pods and no places",
+        (Scope::All { .. }, false) => "korder is gone",
+    });
     Ok(())
 }
 
-/// Asks whether these are to go; an error if not, or if there is nobody to ask.
-fn confirm(objects: &[(String, usize)]) -> anyhow::Result<()> {
-    let counted: Vec<String> = objects.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let counted = counted.join(", ");
-    let refused = |hint: &str| Hinted::new(format!("with the kinds these would be deleted for good: {counted}"), hint);
-    if !io::stdin().is_terminal() {
-        bail!(refused("add `--yes` if that is meant, or leave out `--crds` to keep them"));
+/// Asks; where nobody can be asked, that is an error.
+fn confirmed(printer: Printer) -> anyhow::Result<bool> {
+    match printer.confirm("Remove korder?")? {
+        Some(answer) => Ok(answer),
+        None => {
+            bail!(Hinted::new("nothing was removed: nobody can be asked here", "say `--yes`, or look with `--dry-run`"))
+        }
     }
-    let mut terminal = io::stderr();
-    write!(terminal, "Delete {counted} for good? Type `yes`: ")
-        .and_then(|()| terminal.flush())
-        .context("cannot ask")?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
-    if answer.trim() != "yes" {
-        bail!(refused("leave out `--crds` to keep them"));
-    }
-    Ok(())
 }

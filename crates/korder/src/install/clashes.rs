@@ -9,13 +9,22 @@ const NAMES: [(&str, &str); 5] =
 
 /// What the user should know about names on this cluster.
 pub(super) fn notes(discovery: &Discovery) -> Vec<String> {
-    let resources = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
-    let served: Vec<(String, String)> = resources.map(|(resource, _)| (resource.plural, resource.group)).collect();
-    notes_on(&served)
+    let mut notes = clashes(&served_resources(discovery));
+    notes.push(
+        "`kubectl get quota` now means korder's quotas and no longer `ResourceQuota`; write `resourcequota` for those"
+            .to_owned(),
+    );
+    notes
 }
 
-/// The same for resources given by plural and group.
-fn notes_on(served: &[(String, String)]) -> Vec<String> {
+/// The resources that the cluster serves: plural and group.
+pub(crate) fn served_resources(discovery: &Discovery) -> Vec<(String, String)> {
+    let resources = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
+    resources.map(|(resource, _)| (resource.plural, resource.group)).collect()
+}
+
+/// Kinds of others, among these resources, that have the name of one of korder's.
+pub(crate) fn clashes(served: &[(String, String)]) -> Vec<String> {
     let mut notes = Vec::new();
     for (plural, short) in NAMES {
         for (_, group) in served.iter().filter(|(other, group)| other == plural && group != GROUP) {
@@ -25,10 +34,6 @@ fn notes_on(served: &[(String, String)]) -> Vec<String> {
             ));
         }
     }
-    notes.push(
-        "`kubectl get quota` now means korder's quotas and no longer `ResourceQuota`; write `resourcequota` for those"
-            .to_owned(),
-    );
     notes
 }
 
@@ -39,9 +44,8 @@ mod tests {
     #[test]
     fn another_kind_of_our_name_is_told_with_names_that_always_work() {
         let served = [("orders", GROUP), ("orders", "acme.cert-manager.io"), ("challenges", "acme.cert-manager.io")];
-        let notes = notes_on(&served.map(|(plural, group)| (plural.to_owned(), group.to_owned())));
-        assert_eq!(notes.len(), 2);
+        let notes = clashes(&served.map(|(plural, group)| (plural.to_owned(), group.to_owned())));
+        assert_eq!(notes.len(), 1);
         assert!(notes[0].contains("`acme.cert-manager.io` has `orders` too") && notes[0].contains("`kord`"));
-        assert!(notes[1].contains("resourcequota"));
     }
 }

@@ -23,12 +23,13 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// form of the gate that was there before. API servers read their policies anew each second.
 pub(super) const SETTLING: Duration = Duration::from_secs(3);
 
-/// What a try says.
-#[derive(Debug)]
-enum Answer {
-    /// The policy has effect.
+/// What a try says of a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It has effect.
     Yes,
     /// It has none.
+    #[default]
     No,
     /// Somebody else, such as another webhook, refused the pod before the policy could: for this reason.
     Untold(String),
@@ -43,10 +44,10 @@ pub(super) async fn wait(client: &Client, gate: Gate, settling: Duration) -> any
     let mut since = None;
     loop {
         let (missing, untold) = match (refuses(&pods).await, gates(&pods, gate).await) {
-            (Answer::No, _) => (Some("wrong annotations are not refused"), None),
-            (_, Answer::No) => (Some("pods that ask for a ticket are not gated"), None),
-            (Answer::Untold(reason), _) | (_, Answer::Untold(reason)) => (None, Some(reason)),
-            (Answer::Yes, Answer::Yes) => (None, None),
+            (Effect::No, _) => (Some("wrong annotations are not refused"), None),
+            (_, Effect::No) => (Some("pods that ask for a ticket are not gated"), None),
+            (Effect::Untold(reason), _) | (_, Effect::Untold(reason)) => (None, Some(reason)),
+            (Effect::Yes, Effect::Yes) => (None, None),
         };
         since = if missing.is_none() { since.or(Some(Instant::now())) } else { None };
         let settling = if untold.is_some() { SETTLING } else { settling };
@@ -63,31 +64,43 @@ pub(super) async fn wait(client: &Client, gate: Gate, settling: Duration) -> any
     }
 }
 
+/// What becomes of a pod that asks for a ticket.
+pub(crate) async fn of_gate(client: &Client) -> Effect {
+    gates_now(&Api::namespaced(client.clone(), SYSTEM_NAMESPACE)).await
+}
+
+/// What becomes of a pod with an annotation that korder doesn't know.
+pub(crate) async fn of_refusal(client: &Client) -> Effect {
+    refuses(&Api::namespaced(client.clone(), SYSTEM_NAMESPACE)).await
+}
+
 /// Whether a pod with an annotation that korder doesn't know is refused.
-async fn refuses(pods: &Api<Pod>) -> Answer {
+async fn refuses(pods: &Api<Pod>) -> Effect {
     match dry_run(pods, "korder.dev/no-such-annotation").await {
-        Ok(_) => Answer::No,
-        Err(kube::Error::Api(status)) if status.code == 422 => Answer::Yes,
+        Ok(_) => Effect::No,
+        Err(kube::Error::Api(status)) if status.code == 422 => Effect::Yes,
         Err(error) => untold(error),
     }
 }
 
 /// Whether a pod that asks for a ticket is gated. The gate as a webhook begins when the webhook does, and isn't tried.
-async fn gates(pods: &Api<Pod>, gate: Gate) -> Answer {
-    if gate == Gate::Webhook {
-        return Answer::Yes;
-    }
+async fn gates(pods: &Api<Pod>, gate: Gate) -> Effect {
+    if gate == Gate::Webhook { Effect::Yes } else { gates_now(pods).await }
+}
+
+/// The same whatever form the gate has.
+async fn gates_now(pods: &Api<Pod>) -> Effect {
     match dry_run(pods, ANNOTATION_REQUIRED).await {
         Ok(pod) => {
             let gates = pod.spec.and_then(|spec| spec.scheduling_gates).unwrap_or_default();
-            if gates.iter().any(|gate| gate.name == GATE) { Answer::Yes } else { Answer::No }
+            if gates.iter().any(|gate| gate.name == GATE) { Effect::Yes } else { Effect::No }
         }
         Err(error) => untold(error),
     }
 }
 
-fn untold(error: kube::Error) -> Answer {
-    Answer::Untold(match error {
+fn untold(error: kube::Error) -> Effect {
+    Effect::Untold(match error {
         kube::Error::Api(status) => status.message,
         error => error.to_string(),
     })

@@ -15,7 +15,7 @@ pub(crate) enum GateForm {
 }
 
 /// The version in which the cluster serves mutating admission policies, if it does.
-pub(super) fn served(discovery: &Discovery) -> Option<PolicyApi> {
+pub(crate) fn served(discovery: &Discovery) -> Option<PolicyApi> {
     let group = discovery.get("admissionregistration.k8s.io")?;
     [PolicyApi::V1, PolicyApi::V1beta1].into_iter().find(|api| {
         let version = api.as_str().rsplit('/').next().unwrap_or_default();

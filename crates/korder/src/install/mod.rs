@@ -24,10 +24,13 @@ use kube::{Client, Discovery};
 
 use crate::told::Told as _;
 
+pub(crate) use clashes::{clashes as name_clashes, served_resources};
 pub(crate) use credentials::service_account_kubeconfig;
-pub(crate) use gate::GateForm;
+pub(crate) use effect::{Effect, of_gate as gate_effect, of_refusal as refusal_effect};
+pub(crate) use gate::{GateForm, served as served_policies};
 pub(crate) use ready::{is_available, wait_ready};
-pub(crate) use uninstall::{Removal, count_objects, uninstall};
+pub(crate) use uninstall::{Scope, find, uninstall};
+pub(crate) use version::{TESTED_MINORS, check as check_version, minor};
 
 /// The image of this version.
 pub(crate) const IMAGE: &str = concat!("korder:", env!("CARGO_PKG_VERSION"));
@@ -125,6 +128,12 @@ async fn install_unbounded(client: &Client, options: &Options) -> anyhow::Result
             "`korder up` keeps it up to date; to run korder as pods instead, `korder uninstall` first"
         ));
     }
+    if let Some(release) = existing.iter().find_map(objects::installed_by_helm) {
+        bail!(Hinted::new(
+            format!("korder was installed by Helm, as the release `{release}`"),
+            "bring it up to date by `helm upgrade`, or remove it first by `helm uninstall`"
+        ));
+    }
     let wanted = korder_manifests::manifests(&korder_manifests::Options { profile: options.profile.clone(), gate });
 
     let mut notes = clashes::notes(&discovery);
@@ -140,7 +149,8 @@ async fn install_unbounded(client: &Client, options: &Options) -> anyhow::Result
     Ok(Installed { kubernetes: kubernetes.git_version, gate, changes, notes })
 }
 
-async fn discover(client: &Client) -> anyhow::Result<Discovery> {
+/// Which kinds the cluster serves.
+pub(crate) async fn discover(client: &Client) -> anyhow::Result<Discovery> {
     Discovery::new(client.clone()).run_aggregated().await.told(|| "ask the cluster which kinds it serves".into())
 }
 

@@ -1,8 +1,8 @@
 //! Objects of any kind: how they are named, reached and found.
 
 use futures::future::try_join_all;
-use korder_api::names::ANNOTATION_RUNS_ON;
-use korder_manifests::{OURS, PolicyApi};
+use korder_api::names::{ANNOTATION_RUNS_ON, LEADER_LEASE, SYSTEM_NAMESPACE};
+use korder_manifests::{CERTIFICATES_SECRET, OURS, PolicyApi};
 use kube::api::{ApiResource, DynamicObject, ListParams, TypeMeta};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt};
@@ -31,8 +31,16 @@ pub(super) const INSTALLED: &[Kind] = &[
     ("v1", "ServiceAccount"),
 ];
 
-/// Kinds of objects that korder's programs make for themselves.
-pub(super) const MADE_BY_PROGRAMS: &[Kind] = &[("v1", "Secret"), ("scheduling.k8s.io/v1", "PriorityClass")];
+/// Kinds of what makes pods wait, and of what lets the programs act; the gate as a policy comes beside them.
+pub(super) const GATE_AND_GRANTS: &[Kind] =
+    &[(POLICIES, "MutatingWebhookConfiguration"), (RBAC, "ClusterRoleBinding"), (RBAC, "RoleBinding")];
+
+/// Kinds of objects of the whole cluster that korder's programs make for themselves.
+pub(super) const MADE_BY_PROGRAMS: &[Kind] = &[("scheduling.k8s.io/v1", "PriorityClass")];
+
+/// What korder's programs make for themselves in their namespace, by name.
+const MADE_BY_NAME: [(Kind, &str); 2] =
+    [(("v1", "Secret"), CERTIFICATES_SECRET), (("coordination.k8s.io/v1", "Lease"), LEADER_LEASE)];
 
 /// Whether this is one of the objects by which pods are gated.
 pub(super) fn is_gate(object: &DynamicObject) -> bool {
@@ -98,6 +106,24 @@ pub(super) async fn existing(
         .map(|api| [(api.as_str(), "MutatingAdmissionPolicyBinding"), (api.as_str(), "MutatingAdmissionPolicy")]);
     let lists = gate.iter().flatten().chain(kinds).map(|(api_version, kind)| labelled(client, api_version, kind));
     Ok(try_join_all(lists).await?.concat())
+}
+
+/// What is there of what korder's programs make for themselves in their namespace.
+pub(super) async fn made_by_name(client: &Client) -> anyhow::Result<Vec<DynamicObject>> {
+    let reads = MADE_BY_NAME.iter().map(|((api_version, kind), name)| async move {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), SYSTEM_NAMESPACE, &resource(api_version, kind));
+        let found = api.get_metadata_opt(name).await.told(|| format!("read `{}/{name}`", kind.to_lowercase()))?;
+        let types = TypeMeta { api_version: (*api_version).to_owned(), kind: (*kind).to_owned() };
+        let object = |metadata| DynamicObject { types: Some(types), metadata, data: serde_json::Value::Null };
+        anyhow::Ok(found.map(|found| object(found.metadata)))
+    });
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+}
+
+/// The release of Helm that an object belongs to.
+pub(super) fn installed_by_helm(object: &DynamicObject) -> Option<String> {
+    object.annotations().get("meta.helm.sh/release-name").cloned()
 }
 
 /// All objects of a kind that carry our labels, in any namespace.

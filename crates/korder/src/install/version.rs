@@ -1,17 +1,19 @@
 //! The versions of Kubernetes that korder runs on.
 
+use std::ops::RangeInclusive;
+
 use cli::Hinted;
 use k8s_openapi::apimachinery::pkg::version::Info;
 
 /// The oldest minor version of Kubernetes 1.
 const OLDEST_MINOR: u32 = 32;
+/// The minor versions of Kubernetes 1 that this korder was tested on.
+pub(crate) const TESTED_MINORS: RangeInclusive<u32> = 34..=36;
 
 /// Refuses a cluster that is too old, with the reason.
-pub(super) fn check(version: &Info) -> Result<(), Hinted> {
-    // Vendors append to the minor version, as in `31+`.
-    let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
-    let too_old = match (version.major.as_str(), digits.parse::<u32>()) {
-        ("1", Ok(minor)) => minor < OLDEST_MINOR,
+pub(crate) fn check(version: &Info) -> Result<(), Hinted> {
+    let too_old = match (version.major.as_str(), minor(version)) {
+        ("1", Some(minor)) => minor < OLDEST_MINOR,
         (major, _) => major.parse::<u32>().is_ok_and(|major| major < 1),
     };
     if too_old {
@@ -26,6 +28,12 @@ pub(super) fn check(version: &Info) -> Result<(), Hinted> {
         ));
     }
     Ok(())
+}
+
+/// The minor version; vendors append to it, as in `31+`.
+pub(crate) fn minor(version: &Info) -> Option<u32> {
+    let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
 }
 
 #[cfg(test)]
