@@ -30,6 +30,8 @@ const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(5);
 const STUCK: &str = "the guardian could not be removed in time";
 /// Why an ungated pod does not get a place that was promised to it.
 const GATE_REMOVED: &str = "the pod's gate was removed before the place was free";
+/// Why a pod that is still there gets no place.
+const ENDING: &str = "the pod is ending";
 /// Why a gated pod does not get a place that there is: the node was cordoned or tainted since, or is gone.
 const CLOSED: &str = "the node takes the pod no more";
 
@@ -201,7 +203,9 @@ fn stage(claim: &Claim<'_>, now: Timestamp) -> Stage {
         };
     }
     if pod.is_ending() {
-        return Stage::Off("the pod is ending");
+        // Somebody's finalizer may keep it, and its nomination would count against others for as long.
+        let promised = is_promised(pod, ticket);
+        return if promised { Stage::OffPromised(stuck_reason(pod), ENDING) } else { Stage::Off(ENDING) };
     }
     if rival.is_some_and(|rival| yields(ticket, rival, pod)) {
         return Stage::Off("the pod has another ticket");

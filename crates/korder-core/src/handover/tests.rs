@@ -252,6 +252,14 @@ impl Case {
 }
 
 #[test]
+fn what_an_ending_pod_was_promised_is_withdrawn_before_others_are_let_go() {
+    let steps = actions(&[Case::claimed(1).free(), Case::claimed(2).free().pod(ending)], at(SOON));
+    assert_eq!(steps, [(1, Action::Withdraw(reasons::TICKET_LOST, ENDING))]);
+    let steps = actions(&[Case::claimed(1).free(), Case::claimed(2).pod(ending)], at(SOON));
+    assert_eq!(steps, [(0, Action::Ungate), (1, Action::GiveBack(ENDING))]);
+}
+
+#[test]
 fn a_scheduler_that_has_begun_since_is_told_before_a_guardian_goes() {
     let nominated = |number| Case::claimed(number).nominated().led("b/2");
     let value = "b/2 since 2027-01-15T08:00:11Z".to_owned();
