@@ -77,8 +77,12 @@ fn a_ticket_is_a_pods_and_not_a_names() {
         let mut world = ready(&sim, 2, 1, "1h").await;
         assert!(sim.create(claimant("pod", Some("o"))).is_ok());
         world.until("it is claimed", |sim| phases(sim, "Claimed") == 1).await;
+        // Controllers that begin see the second pod only.
+        world.restart(FaultPlan::none(), Duration::from_secs(5));
         delete_at_once(&mut world, &sim, "pod").await;
         assert!(sim.create(claimant("pod", None)).is_ok());
+        world.run(Duration::from_secs(20)).await;
+        assert_eq!((phases(&sim, "Claimed"), phases(&sim, "Used")), (0, 1), "the first claim is over, the second kept");
         world.run(Duration::from_mins(2)).await;
         oracle::judge(&sim)
     });
