@@ -10,6 +10,7 @@ mod controllers_own;
 mod crds;
 mod gate;
 mod guardians;
+mod helm_hook;
 mod labels;
 mod leader;
 mod misplaced;
@@ -24,6 +25,7 @@ mod ticket_spec;
 pub use accounts::CERTIFICATES_SECRET;
 pub use crds::crds;
 pub use gate::{Gate, MIRROR_POD, PolicyApi, gate_conditions};
+pub use helm_hook::helm_hook;
 pub use labels::{MANAGED_BY, OURS, PART_OF};
 pub use programs::{HOST_NODE, Profile, WEBHOOK_PORT};
 

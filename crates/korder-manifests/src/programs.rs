@@ -120,12 +120,23 @@ fn deployment(program: &Program, profile: &Profile) -> DynamicObject {
     object(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec }))
 }
 
-/// A pod that meets the `restricted` pod security standard.
 fn pod(program: &Program) -> Value {
     let probe =
         |path: &str| json!({ "httpGet": { "path": path, "port": "health" }, "periodSeconds": 5, "timeoutSeconds": 3 });
+    let mut pod = restricted(program.name);
+    let container = &mut pod["containers"][0];
+    container["args"] = json!(program.arguments);
+    container["env"] = json!([{ "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }]);
+    container["ports"] = program.ports.clone();
+    container["livenessProbe"] = probe("/healthz");
+    container["readinessProbe"] = probe("/readyz");
+    pod
+}
+
+/// A pod of this account that meets the `restricted` pod security standard; its image and arguments are still to be said.
+pub(crate) fn restricted(account: &str) -> Value {
     json!({
-        "serviceAccountName": program.name,
+        "serviceAccountName": account,
         "automountServiceAccountToken": true,
         "securityContext": {
             "runAsNonRoot": true,
@@ -135,11 +146,6 @@ fn pod(program: &Program) -> Value {
         },
         "containers": [{
             "name": "korder",
-            "args": program.arguments,
-            "env": [{ "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
-            "ports": program.ports,
-            "livenessProbe": probe("/healthz"),
-            "readinessProbe": probe("/readyz"),
             "resources": {
                 "requests": { "cpu": "100m", "memory": "128Mi" },
                 // No limit of CPU: whoever is throttled renews its Lease too late.

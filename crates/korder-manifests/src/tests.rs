@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use k8s_openapi::api::{admissionregistration as admission, apps, core, networking, policy, rbac, scheduling};
+use k8s_openapi::api::{admissionregistration as admission, apps, batch, core, networking, policy, rbac, scheduling};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -32,11 +32,13 @@ fn keeps_every_field<K: DeserializeOwned + Serialize>(object: &DynamicObject) {
 
 #[test]
 fn every_field_is_one_of_its_kind() {
-    for object in EVERY_OBJECT.iter().flatten() {
+    let hook = helm_hook("korder:test");
+    for object in EVERY_OBJECT.iter().flatten().chain(&hook) {
         match kind(object) {
             "Namespace" => keeps_every_field::<core::v1::Namespace>(object),
             "ServiceAccount" => keeps_every_field::<core::v1::ServiceAccount>(object),
             "Service" => keeps_every_field::<core::v1::Service>(object),
+            "Job" => keeps_every_field::<batch::v1::Job>(object),
             "PriorityClass" => keeps_every_field::<scheduling::v1::PriorityClass>(object),
             "NetworkPolicy" => keeps_every_field::<networking::v1::NetworkPolicy>(object),
             "PodDisruptionBudget" => keeps_every_field::<policy::v1::PodDisruptionBudget>(object),
@@ -96,7 +98,8 @@ fn each_kind_is_small_enough_for_kubectl_apply() {
 
 #[test]
 fn rights_name_their_verbs_and_never_escalate() {
-    for object in &EVERY_OBJECT[0] {
+    let hook = helm_hook("korder:test");
+    for object in EVERY_OBJECT[0].iter().chain(&hook) {
         let Some(rules) = object.data.get("rules").and_then(Value::as_array) else { continue };
         for rule in rules {
             let paths = rule.get("nonResourceURLs").is_some();

@@ -1,5 +1,6 @@
 //! `korder` on the command line: orders node capacity and finished things ahead of need.
 
+mod chart;
 mod commands;
 mod connection;
 mod doctor;

@@ -1,5 +1,6 @@
 //! The subcommands, a module each: its arguments and what it does.
 
+mod chart;
 mod completion;
 mod controller;
 mod crds;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Doctor(doctor::Arguments),
     /// Print the definitions of korder's kinds
     Crds,
+    /// Write the Helm chart of this version
+    Chart(chart::Arguments),
     /// Run the controllers, as the Deployment `korder-controller-manager` does
     Controller(controller::Arguments),
     /// Run the admission webhook, as the Deployment `korder-webhook` does
@@ -58,6 +61,7 @@ impl Command {
             Self::Uninstall(arguments) => uninstall::run(arguments, printer).await,
             Self::Doctor(arguments) => doctor::run(arguments, printer).await,
             Self::Crds => crds::run(printer),
+            Self::Chart(arguments) => chart::run(&arguments),
             Self::Controller(arguments) => controller::run(arguments).await,
             Self::Webhook(arguments) => webhook::run(arguments).await,
             Self::Why(arguments) => why::run(arguments, printer).await,
