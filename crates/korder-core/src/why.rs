@@ -26,6 +26,9 @@ pub struct Scene<'a> {
     pub tickets: &'a [Ticket],
     /// Everything else; see [`promised`].
     pub seen: &'a Surroundings,
+    /// Whether the nodes are hidden from whoever asks: then nothing can be judged, and what the controllers have told
+    /// last stands for it.
+    pub without_nodes: bool,
 }
 
 /// Fills in which of the pods have been given a ticket, and which of them the scheduler looks for a place for.
@@ -113,11 +116,21 @@ impl<'a> Scene<'a> {
                 .map(|ticket| self.judge(pod, ticket, now))
                 .collect();
         }
-        let advice = advice::for_pod(self, wanted, reason);
+        let mut advice = advice::for_pod(self, wanted, reason);
+        let (mut reason, mut message) = (reason.to_owned(), message);
+        if self.without_nodes && handover::waits(pod) && self.claims_of(pod).next().is_none() {
+            let told = pod.condition(names::CONDITION_TICKET_BOUND).filter(|told| told.status == "False");
+            (reason, message) = told.map_or_else(
+                || ("NotTold".to_owned(), "the controllers have not looked at it yet".to_owned()),
+                |told| (told.reason.clone(), told.message.clone()),
+            );
+            advice =
+                vec!["ask with an account that may list nodes: it is told why each ticket does not fit".to_owned()];
+        }
         PodAnswer {
             pod: format!("{}/{}", pod.namespace(), pod.name()),
             asks_for: wanted.map(|wanted| wanted.to_string()),
-            reason: reason.to_owned(),
+            reason,
             message,
             age_seconds: pod.created().map_or(0, |made| now.duration_since(made).as_secs()),
             tickets,
@@ -166,9 +179,15 @@ impl<'a> Scene<'a> {
         let second = handover::is_second_try(pod) && pod.spec.node_name.is_none() && claim.is_some();
         if !handover::waits(pod) && !second {
             return match (ticket::named_on(pod), &pod.spec.node_name) {
-                (Some((_, name)), Some(node)) => {
+                (Some((_, name)), Some(node)) if self.has_used(pod) => {
                     say("Bound", format!("it has the place of ticket `{name}` on node `{node}`"))
                 }
+                (Some((_, name)), Some(node)) => say(
+                    "Bound",
+                    format!(
+                        "it is on node `{node}` by ticket `{name}`, which is gone or not to be seen: it keeps its place"
+                    ),
+                ),
                 (Some((_, name)), None) => {
                     say(reasons::HANDING_OVER, format!("the scheduler is to bind it to the place of ticket `{name}`"))
                 }
@@ -274,6 +293,11 @@ impl<'a> Scene<'a> {
     fn claims_of(&self, pod: &Pod) -> impl Iterator<Item = &'a Ticket> {
         let claimed = self.tickets.iter().filter(|ticket| ticket.phase() == TicketPhase::Claimed);
         claimed.filter(move |ticket| ticket.claim().is_some_and(|claim| claim.uid == pod.uid()))
+    }
+
+    /// Whether a ticket is there that says that the pod has used it: its name alone may be another's by now.
+    fn has_used(&self, pod: &Pod) -> bool {
+        self.tickets.iter().any(|ticket| ticket.claim().is_some_and(|claim| claim.uid == pod.uid()))
     }
 
     fn seated(&self, group: Group<'_>) -> usize {

@@ -10,7 +10,7 @@ fn asked<T>(pods: &[Pod], ask: impl FnOnce(Scene<'_>) -> T) -> T {
     let pods = pods.iter().cloned().chain([guardian(&tickets[0])]).map(Arc::new).collect();
     let seen = Surroundings { pods, nodes: vec![Arc::new(node("n"))], ..Surroundings::default() };
     let seen = promised(seen, &tickets);
-    ask(Scene { orders: &orders, tickets: &tickets, seen: &seen })
+    ask(Scene { orders: &orders, tickets: &tickets, seen: &seen, without_nodes: false })
 }
 
 fn of_pod(pods: &[Pod], name: &str) -> PodAnswer {
@@ -59,14 +59,42 @@ fn whoever_asks_for_none_or_has_one_is_told_so() {
     plain.metadata.annotations = None;
     plain.spec.scheduling_gates.clear();
     assert_eq!(of_pod(&[plain], "p-1").reason, "AsksForNone");
-    let mut bound = with(ungated(claimant(1)), names::ANNOTATION_BOUND_TICKET, "o-9");
+    let mut bound = with(ungated(claimant(1)), names::ANNOTATION_BOUND_TICKET, "o-1");
     bound.spec.node_name = Some("n".to_owned());
-    let answer = of_pod(&[bound], "p-1");
+    let used = [ticket(1, TicketPhase::Used)];
+    let seen = Surroundings { pods: vec![Arc::new(bound.clone())], ..Surroundings::default() };
+    let scene = |tickets| Scene { orders: &[], tickets, seen: &seen, without_nodes: false };
+    let answer = scene(&used[..]).of_pod(&bound, at(100));
     assert_eq!(
         (answer.reason.as_str(), answer.message.as_str()),
-        ("Bound", "it has the place of ticket `o-9` on node `n`")
+        ("Bound", "it has the place of ticket `o-1` on node `n`")
+    );
+    // The name alone may be that of an order's next ticket.
+    let answer = scene(&[]).of_pod(&bound, at(100));
+    assert_eq!(
+        (answer.reason.as_str(), answer.message.as_str()),
+        ("Bound", "it is on node `n` by ticket `o-1`, which is gone or not to be seen: it keeps its place")
     );
     assert_eq!(of_pod(&[], "o-1-guardian").reason, "Guardian");
+}
+
+#[test]
+fn whoever_may_not_see_nodes_is_told_what_the_controllers_have_told() {
+    let blind = |pod: &Pod| {
+        let seen = Surroundings { pods: vec![Arc::new(pod.clone())], ..Surroundings::default() };
+        let tickets = [ticket(1, TicketPhase::Ready)];
+        Scene { orders: &[], tickets: &tickets, seen: &seen, without_nodes: true }.of_pod(pod, at(100))
+    };
+    let mut pod = claimant(1);
+    assert_eq!(blind(&pod).reason, "NotTold");
+    let told: crate::pod::PodCondition = serde_json::from_value(serde_json::json!({
+        "type": names::CONDITION_TICKET_BOUND, "status": "False", "reason": "NoTicketFits", "message": "too large",
+    }))
+    .unwrap();
+    pod.status.conditions.push(told);
+    let answer = blind(&pod);
+    assert_eq!((answer.reason.as_str(), answer.message.as_str()), ("NoTicketFits", "too large"));
+    assert!(answer.advice[0].contains("may list nodes"), "{answer:?}");
 }
 
 #[test]
@@ -128,7 +156,7 @@ fn a_pod_that_takes_any_ticket_is_told_of_those_that_admit_it_wherever_they_are(
         let tickets = [ticket(1, TicketPhase::Ready), ticket(2, TicketPhase::Pending)];
         let pods = [anywhere(claimant(1)), anywhere(claimant(2)), guardian(&tickets[0])].map(Arc::new).into();
         let seen = Surroundings { pods, nodes: vec![Arc::new(node("n"))], ..Surroundings::default() };
-        let scene = Scene { orders: &[order], tickets: &tickets, seen: &seen };
+        let scene = Scene { orders: &[order], tickets: &tickets, seen: &seen, without_nodes: false };
         let pod = scene.of_pod(&seen.pods[1], at(100));
         let waiting = scene.of_ticket(&tickets[0], at(100)).pods.len();
         (pod.tickets.into_iter().map(|ticket| ticket.name).collect::<Vec<_>>(), pod.advice, waiting)

@@ -57,8 +57,9 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
     let client = connection.client().await?;
     let namespace = namespace.name(&client);
     let (orders, tickets) = tokio::try_join!(visible(&client, &namespace), visible(&client, &namespace))?;
-    let seen = promised(surroundings(&client, &namespace).await?, &tickets);
-    let scene = Scene { orders: &orders, tickets: &tickets, seen: &seen };
+    let (surroundings, without_nodes) = surroundings(&client, &namespace).await?;
+    let seen = promised(surroundings, &tickets);
+    let scene = Scene { orders: &orders, tickets: &tickets, seen: &seen, without_nodes };
     let now = Timestamp::now();
     match &about {
         About::Pod(name) => {
@@ -72,20 +73,26 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
     }
 }
 
-/// Everything that decides besides orders and tickets.
-async fn surroundings(client: &Client, namespace: &str) -> anyhow::Result<Surroundings> {
-    let (pods, claims, nodes) = tokio::try_join!(visible(client, namespace), visible(client, namespace), async {
-        Api::<Node>::all(client.clone()).list(&ListParams::default()).await.told(|| "list the nodes".into())
-    })?;
-    Ok(Surroundings {
-        nodes: nodes.items.into_iter().map(Arc::new).collect(),
+/// Everything that decides besides orders and tickets, and whether the account may not see the nodes.
+async fn surroundings(client: &Client, namespace: &str) -> anyhow::Result<(Surroundings, bool)> {
+    let nodes = async {
+        match Api::<Node>::all(client.clone()).list(&ListParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 403 => Ok((vec![], true)),
+            list => Ok((list.told(|| "list the nodes".into())?.items, false)),
+        }
+    };
+    let (pods, claims, (nodes, hidden)) =
+        tokio::try_join!(visible(client, namespace), visible(client, namespace), nodes)?;
+    let seen = Surroundings {
+        nodes: nodes.into_iter().map(Arc::new).collect(),
         pods: pods.into_iter().map(Arc::new).collect(),
         claims: claims.into_iter().map(Arc::new).collect(),
         namespaces: if_visible(client).await,
         volumes: if_visible(client).await,
         classes: if_visible(client).await,
         ..Surroundings::default()
-    })
+    };
+    Ok((seen, hidden))
 }
 
 /// The objects of a kind of which only few pods' rules say anything; none where the account may not see them.
