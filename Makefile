@@ -13,7 +13,7 @@ KORDER := target/debug/korder
 STATIC := -- -C target-feature=+crt-static
 VERSION := $(shell awk -F'"' '/^version/ { print $$2; exit }' Cargo.toml)
 
-.PHONY: help build test test-e2e test-matrix e2e-deps images soak simulate mutants bench lint lint-deploy fmt generate manifests install deploy undeploy uninstall run up down demo
+.PHONY: help build test test-e2e test-matrix e2e-deps images soak simulate mutants bench lint chart lint-deploy fmt generate manifests install deploy undeploy uninstall run up down demo
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,18 +67,20 @@ lint: ## Check format, lints, documentation and that what is generated is fresh
 	cd kubernetes && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 GOFLAGS=-trimpath go vet ./...
 	cd kubernetes/support && CGO_ENABLED=0 GOFLAGS=-trimpath go vet ./...
 
-lint-deploy: ## Judge the manifests by kube-score and the chart by Helm, which are built the first time
+chart: build ## Write the Helm chart into target/chart
+	$(KORDER) chart target/chart
+
+lint-deploy: chart ## Judge the manifests by kube-score and the chart by Helm, which are built the first time
 	scripts/kube-score deploy/install.yaml
-	scripts/helm lint --strict --namespace korder-system deploy/chart
-	scripts/helm template korder deploy/chart --namespace korder-system > /dev/null
+	scripts/helm lint --strict --namespace korder-system target/chart
+	scripts/helm template korder target/chart --namespace korder-system > /dev/null
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
 	cd kubernetes && gofmt -w .
 
-generate manifests: build ## Write deploy/install.yaml and the Helm chart, deploy/chart
+generate manifests: build ## Write deploy/install.yaml
 	$(KORDER) install --dry-run --output yaml > deploy/install.yaml
-	$(KORDER) chart deploy/chart
 
 install: build ## Install the kinds on the current cluster
 	$(KORDER) crds | kubectl apply --server-side -f -

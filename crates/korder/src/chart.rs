@@ -149,20 +149,9 @@ fn is_gate(object: &DynamicObject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use korder_api::names::{CONTROLLER_NAME, SYSTEM_NAMESPACE};
 
     use super::*;
-
-    #[test]
-    fn the_generated_chart_is_fresh() {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/chart");
-        for (path, fresh) in files().unwrap() {
-            let there = std::fs::read_to_string(chart.join(path)).unwrap_or_default();
-            assert!(there == fresh, "deploy/chart/{path} is not what the sources say: run `make manifests`");
-        }
-    }
 
     #[test]
     fn every_mark_has_become_an_action() {
