@@ -17,7 +17,7 @@ pub struct Kubectl {
     program: OsString,
     kubeconfig: OsString,
     cache_dir: OsString,
-    namespace: String,
+    namespace: Option<String>,
     user: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl Kubectl {
             program: program.into(),
             kubeconfig: kubeconfig.into(),
             cache_dir: cache_dir.into(),
-            namespace: "default".to_owned(),
+            namespace: Some("default".to_owned()),
             user: None,
         })
     }
@@ -51,7 +51,13 @@ impl Kubectl {
     /// The same in another namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), ..self.clone() }
+        Self { namespace: Some(namespace.into()), ..self.clone() }
+    }
+
+    /// The same with no word of a namespace: for manifests that name several.
+    #[must_use]
+    pub fn in_no_namespace(&self) -> Self {
+        Self { namespace: None, ..self.clone() }
     }
 
     /// The same with what it learns of the API kept elsewhere: a directory that is empty makes it learn anew.
@@ -75,7 +81,7 @@ impl Kubectl {
         let mut command = Command::new(&self.program);
         command.env("KUBECONFIG", &self.kubeconfig).arg("--cache-dir").arg(&self.cache_dir);
         if !arguments.iter().any(|argument| ["-n", "-A", "--namespace", "--all-namespaces"].contains(argument)) {
-            command.args(["--namespace", &self.namespace]);
+            command.args(self.namespace.iter().flat_map(|namespace| ["--namespace", namespace]));
         }
         command.args(self.user.iter().flat_map(|user| ["--as", user]));
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

@@ -8,7 +8,7 @@ use korder_api::names::{CLAIM_ANNOTATIONS, GATE, LABEL_ROLE, ROLE_GUARDIAN, SYST
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::policy::{cel_list, rules};
+use crate::policy::{cel_list, constraints, rules};
 use crate::{GATE_NAME, GATE_PATH, Options, Profile, labels, object};
 
 /// The form that the gate takes.
@@ -100,7 +100,7 @@ fn policy(api: PolicyApi) -> Vec<DynamicObject> {
             "spec": {
                 "failurePolicy": "Fail",
                 "reinvocationPolicy": "IfNeeded",
-                "matchConstraints": { "resourceRules": new_pods() },
+                "matchConstraints": constraints(&new_pods()),
                 "matchConditions": match_conditions(),
                 "mutations": [
                     { "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": gated } },

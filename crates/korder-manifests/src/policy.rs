@@ -61,7 +61,7 @@ impl Policy {
         });
         let mut spec = json!({
             "failurePolicy": "Fail",
-            "matchConstraints": { "resourceRules": self.rules },
+            "matchConstraints": constraints(&self.rules),
             "validations": validations.collect::<Vec<_>>(),
         });
         // The API server drops empty lists, and a manifest that has them never looks applied.
@@ -95,6 +95,14 @@ pub(crate) fn rules(group: &str, version: &str, resources: &[&str], operations: 
         "operations": operations,
         "scope": "*",
     }])
+}
+
+/// Of which requests a policy is.
+///
+/// With what the API server would fill in: it takes constraints as one value, and another tool that applies the same manifests
+/// would be told of a conflict over what neither has written.
+pub(crate) fn constraints(rules: &Value) -> Value {
+    json!({ "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": rules })
 }
 
 /// CEL of a map of an object's metadata; empty where the object or the map is missing.

@@ -126,7 +126,9 @@ fn pod(program: &Program) -> Value {
     let mut pod = restricted(program.name);
     let container = &mut pod["containers"][0];
     container["args"] = json!(program.arguments);
-    container["env"] = json!([{ "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }]);
+    // Its version written out, as constraints of policies are.
+    let name = json!({ "apiVersion": "v1", "fieldPath": "metadata.name" });
+    container["env"] = json!([{ "name": "POD_NAME", "valueFrom": { "fieldRef": name } }]);
     container["ports"] = program.ports.clone();
     container["livenessProbe"] = probe("/healthz");
     container["readinessProbe"] = probe("/readyz");

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, ensure};
 use cluster::{Cluster, NodeTemplate};
 use e2e::{History, Log, korder_program};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -85,13 +86,18 @@ impl Korder {
         ]);
         let patch: Patch<()> = Patch::Json(serde_json::from_value(here)?);
         api.patch(GATE, &PatchParams::default(), &patch).await.context("cannot say where the webhook is")?;
-        let history = History::start(api).await?;
-        let trusted = |log: &Log<MutatingWebhookConfiguration>| {
-            let webhooks = log.get(GATE)?.webhooks.as_ref()?;
-            webhooks.iter().all(|webhook| webhook.client_config.ca_bundle.is_some()).then_some(())
-        };
-        history.until("the webhook has written its certificate authority", trusted).await?;
+        self.authority(client).await?;
         Ok(webhook)
+    }
+
+    /// Waits until the webhook has told the API server whom to trust; whom.
+    pub(crate) async fn authority(&self, client: &Client) -> Result<Vec<ByteString>> {
+        let history = History::start(Api::all(client.clone())).await?;
+        let told = |log: &Log<MutatingWebhookConfiguration>| {
+            let webhooks = log.get(GATE)?.webhooks.as_ref()?;
+            webhooks.iter().map(|webhook| webhook.client_config.ca_bundle.clone()).collect()
+        };
+        history.until("the webhook has written its certificate authority", told).await
     }
 
     /// A kubeconfig with a token of an account.

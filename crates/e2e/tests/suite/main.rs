@@ -4,6 +4,7 @@
 //! runs all; a part of a name after `--` runs those that have it, `-- --list` names them.
 
 mod account;
+mod applied;
 mod asks;
 mod attacks;
 mod claims;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     // Those that take longest begin first.
     installed::tests(&mut suite);
+    applied::tests(&mut suite);
     replicas::tests(&mut suite);
     uninstalled::tests(&mut suite);
     metrics::tests(&mut suite);
