@@ -89,15 +89,29 @@ impl Cluster {
     /// `progress` hears of a build of the control plane where one is needed.
     pub async fn temporary(nodes: &[NodeTemplate], progress: impl FnMut(BuildProgress) + Send) -> Result<Self, Error> {
         let binary = binary::control_plane(Version::of_environment()?, progress).await?;
+        let cluster = Self::start_temporary(&binary, None).await?;
+        cluster.ensure_nodes(nodes).await?;
+        cluster.settle().await?;
+        Ok(cluster)
+    }
+
+    /// The same on a real node, whose programs have been found before; it may not be ready yet when this returns.
+    pub async fn temporary_with_real_node(node: RealNode) -> Result<Self, Error> {
+        let binary = binary::control_plane(Version::of_environment()?, |_| ()).await?;
+        let cluster = Self::start_temporary(&binary, Some(node)).await?;
+        cluster.settle().await?;
+        Ok(cluster)
+    }
+
+    async fn start_temporary(binary: &Path, real_node: Option<RealNode>) -> Result<Self, Error> {
         let directory = tempfile::Builder::new()
             .prefix("korder-")
             .tempdir()
             .map_err(Error::io("make a directory in", std::env::temp_dir()))?;
-        let settings = Settings { unsafe_no_fsync: true, ..Settings::new(DataDir::new(directory.path())) };
-        let mut cluster = Self::start(&binary, settings).await?;
+        let data_dir = DataDir::new(directory.path());
+        let settings = Settings { unsafe_no_fsync: true, real_node, ..Settings::new(data_dir) };
+        let mut cluster = Self::start(binary, settings).await?;
         cluster.temporary = Some(directory);
-        cluster.ensure_nodes(nodes).await?;
-        cluster.settle().await?;
         Ok(cluster)
     }
 

@@ -6,13 +6,14 @@ use korder_api::names::{CONTROLLER_NAME, GROUP, LEADER_LEASE, SYSTEM_NAMESPACE, 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use crate::availability::PRIORITY_CLASS;
 use crate::programs::restricted;
-use crate::{CERTIFICATES_SECRET, GATE_NAME, object};
+use crate::{CERTIFICATES_SECRET, GATE_NAME, network, object};
 
 const NAME: &str = "korder-uninstall";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// The Job, which runs `korder uninstall --only-pods`, with its account and rights.
+/// The Job, which runs `korder uninstall --only-pods`, with its account, its rights and what it may reach.
 ///
 /// It has none of korder's labels, so that it does not take itself away.
 pub fn helm_hook(image: &str) -> Vec<DynamicObject> {
@@ -20,7 +21,7 @@ pub fn helm_hook(image: &str) -> Vec<DynamicObject> {
         json!({
             "name": NAME,
             "namespace": SYSTEM_NAMESPACE,
-            "labels": { "app.kubernetes.io/name": NAME },
+            "labels": labels(),
             "annotations": {
                 "helm.sh/hook": "pre-delete",
                 "helm.sh/hook-weight": weight,
@@ -51,7 +52,7 @@ pub fn helm_hook(image: &str) -> Vec<DynamicObject> {
         "spec": {
             "backoffLimit": 3,
             "activeDeadlineSeconds": 600,
-            "template": { "metadata": { "labels": { "app.kubernetes.io/name": NAME } }, "spec": pod(image) },
+            "template": { "metadata": { "labels": labels() }, "spec": pod(image) },
         },
     }));
     vec![
@@ -61,12 +62,19 @@ pub fn helm_hook(image: &str) -> Vec<DynamicObject> {
         role("Role", meta("-2"), own_rules()),
         binding("ClusterRoleBinding", "ClusterRole", unbound(meta("-1"))),
         binding("RoleBinding", "Role", meta("-1")),
+        network::policy(&meta("-1"), &labels(), &[]),
         job,
     ]
 }
 
+fn labels() -> Value {
+    json!({ "app.kubernetes.io/name": NAME })
+}
+
 fn pod(image: &str) -> Value {
     let mut pod = restricted(NAME);
+    // Where guardians and those who wait have filled all nodes, it must still find a place.
+    pod["priorityClassName"] = json!(PRIORITY_CLASS);
     pod["restartPolicy"] = json!("Never");
     pod["containers"][0]["image"] = json!(image);
     pod["containers"][0]["args"] = json!(["uninstall", "--only-pods", "--yes"]);

@@ -1,11 +1,11 @@
 //! korder on a cluster that was there before, its programs run on the host, each under its own account: simulated nodes run
 //! nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
-use cluster::{Cluster, NodeTemplate};
+use cluster::{Cluster, Image, NodeTemplate, RealNode, Version};
 use e2e::{History, Log, korder_program};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -26,6 +26,15 @@ pub(crate) const GATE: &str = "gate.korder.dev";
 pub(crate) async fn cluster() -> Result<Cluster> {
     let nodes = [1, 2].map(|number| NodeTemplate::new(format!("node-{number}")).label("node-type", "compute"));
     Ok(Cluster::temporary(&nodes, |_| ()).await?)
+}
+
+/// A new cluster of one real node, which has korder's image, without korder.
+pub(crate) async fn real_cluster() -> Result<Cluster> {
+    let programs = cluster::binary::real_node(Version::of_environment()?, |_| ()).await?;
+    let image =
+        Image { name: concat!("korder:", env!("CARGO_PKG_VERSION")).to_owned(), program: korder_program().await? };
+    let node = RealNode { programs, images: vec![image], labels: vec![], exclusive_cpus: false };
+    Ok(Cluster::temporary_with_real_node(node).await?)
 }
 
 /// The program, for one cluster.
@@ -56,6 +65,13 @@ impl Korder {
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "`korder {}` failed:\n{stdout}{stderr}", arguments.join(" "));
         Ok(stdout.into_owned())
+    }
+
+    /// Writes the Helm chart.
+    pub(crate) async fn chart(&self, directory: &Path) -> Result<()> {
+        let status = Command::new(&self.program).arg("chart").arg(directory).status().await?;
+        ensure!(status.success(), "`korder chart` ended with {status}");
+        Ok(())
     }
 
     /// Starts one of its programs under its account.

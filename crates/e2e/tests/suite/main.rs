@@ -15,6 +15,7 @@ mod fits;
 mod gate;
 mod groups;
 mod held;
+mod helm;
 mod idle;
 mod installation;
 mod installed;
@@ -31,6 +32,7 @@ mod refused;
 mod replicas;
 mod scheduler_agrees;
 mod suite;
+mod taken_away;
 mod theft;
 mod uninstalled;
 mod until;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     // Those that take longest begin first.
     installed::tests(&mut suite);
+    helm::tests(&mut suite);
     applied::tests(&mut suite);
     replicas::tests(&mut suite);
     uninstalled::tests(&mut suite);
