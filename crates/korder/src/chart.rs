@@ -22,8 +22,8 @@ const RESOURCES: &str = "@resources@";
 /// A file of the chart: its path and its text.
 pub(crate) type File = (&'static str, String);
 
-/// The files of the chart.
-pub(crate) fn files() -> anyhow::Result<Vec<File>> {
+/// The files of the chart, whose image is in this repository.
+pub(crate) fn files(repository: &str) -> anyhow::Result<Vec<File>> {
     let of = |gate| korder_manifests::manifests(&Options { profile: Profile::InCluster { image: IMAGE.into() }, gate });
     let (kinds, rest): (Vec<_>, Vec<_>) = of(Gate::Webhook).into_iter().partition(is_kind);
     let (webhook, mut rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_gate);
@@ -38,7 +38,7 @@ pub(crate) fn files() -> anyhow::Result<Vec<File>> {
     let hook = korder_manifests::helm_hook(IMAGE);
     Ok(vec![
         ("Chart.yaml", chart()),
-        ("values.yaml", values(resources.as_ref())?),
+        ("values.yaml", values(repository, resources.as_ref())?),
         ("templates/NOTES.txt", NOTES.to_owned()),
         ("templates/korder.yaml", format!("{CHECK}{}", template(&rest)?)),
         ("templates/crds.yaml", format!("{{{{- if .Values.crds.install }}}}\n{}{{{{- end }}}}\n", template(&kinds)?)),
@@ -72,14 +72,14 @@ fn chart() -> String {
     )
 }
 
-fn values(resources: Option<&Value>) -> anyhow::Result<String> {
+fn values(repository: &str, resources: Option<&Value>) -> anyhow::Result<String> {
     let resources = serde_saphyr::to_string(&json!({ "resources": resources }))?;
     let resources = resources.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
     let version = env!("CARGO_PKG_VERSION");
     Ok(format!(
         "# How pods that ask for a ticket are made to wait: policy, webhook, or auto (policy where the cluster can).\n\
          gate: auto\n\n\
-         image:\n  repository: korder\n  tag: {version:?}\n  # Instead of the tag, as in sha256:...\n  digest: \"\"\n\n\
+         image:\n  repository: {repository}\n  tag: {version:?}\n  # Instead of the tag, as in sha256:...\n  digest: \"\"\n\n\
          # The controllers, of which one acts at a time.\ncontroller:\n  replicas: 2\n{resources}\n\n\
          webhook:\n  replicas: 2\n{resources}\n\n\
          crds:\n  # Whether the release has the kinds; they are upgraded with it, and stay when it goes.\n  install: true\n"
@@ -155,12 +155,14 @@ mod tests {
 
     #[test]
     fn every_mark_has_become_an_action() {
-        for (path, text) in files().unwrap() {
+        let files = files("ghcr.io/example/korder").unwrap();
+        for (path, text) in &files {
             for mark in [IMAGE, REPLICAS, RESOURCES] {
                 assert!(!text.contains(mark), "{path} has {mark}");
             }
         }
-        let files = files().unwrap();
+        let (_, values) = files.iter().find(|(path, _)| *path == "values.yaml").unwrap();
+        assert!(values.contains("\n  repository: ghcr.io/example/korder\n"), "{values}");
         let (_, korder) = files.iter().find(|(path, _)| *path == "templates/korder.yaml").unwrap();
         for action in [".Values.controller.replicas", ".Values.webhook.replicas", ".Values.webhook.resources | nindent"]
         {

@@ -36,15 +36,21 @@ async fn is_stalled(case: &Case, ready: i32, why: &str, words: &str) -> Result<A
 async fn a_quota_can_leave_guardians_out(case: &Case) -> Result<()> {
     case.add_nodes(1, NODE).await?;
     let kubectl = case.kubectl();
-    kubectl
-        .apply(
-            "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: tight}\nspec: {hard: {pods: '1', services: '1'}}\n",
-        )
-        .await?;
+    // Not by `kubectl apply`, which could take out of it what it has put there only.
+    kubectl.get(&["create", "quota", "tight", "--hard=pods=1,services=1"]).await?;
     kubectl.get(&["wait", "resourcequota/tight", "--for=jsonpath={.status.hard.pods}=1", "--timeout=30s"]).await?;
     case.create(&case.order("shelf", 2, SIZE)).await?;
     is_stalled(case, 1, "ResourceQuotaExceeded", "exceeded quota: tight").await?;
-    kubectl.apply(&case.korder(&["resource-quota", "tight"]).await?).await?;
+    let printed = case.korder(&["resource-quota", "tight"]).await?;
+    let written = case.korder(&["resource-quota", "tight", "--apply"]).await?;
+    for told in ["resourcequota/tight changed", "resourcequota/tight-unscoped created"] {
+        ensure!(written.contains(told), "{written}");
+    }
+    let again = case.korder(&["resource-quota", "--apply"]).await?;
+    ensure!(again.lines().all(|line| line.ends_with(" unchanged")), "the second time it did:\n{again}");
+    // Who keeps it in a file finds it as it is.
+    kubectl.apply(&printed).await?;
+    ensure!(case.korder(&["resource-quota"]).await? == printed, "applied, it is another one");
     // Nothing tells of a quota that has changed: it is tried again after half a minute.
     order_is_ready(case, "shelf", 2).await?;
     let guardians = |log: &Log<Pod>| (log.objects().filter(|pod| node_of(pod).is_some()).count() == 2).then_some(());

@@ -95,7 +95,8 @@ async fn is_well(korder: &Korder) -> Result<()> {
         loop {
             let output = korder.command(&["doctor", "--output=json"]).output().await?;
             last = serde_json::from_slice(&output.stdout).context("the doctor's answer is no JSON")?;
-            let is_well = last.iter().all(|finding| finding["level"] == "ok");
+            // Of names it always warns: Kubernetes has a short name `quota`.
+            let is_well = last.iter().all(|finding| finding["level"] == "ok" || finding["check"] == "names");
             ensure!(output.status.success() || !is_well, "the doctor is content and fails");
             if is_well {
                 return Ok(());

@@ -14,11 +14,14 @@ pub(crate) struct Arguments {
     /// Directory of the chart, made where it is not there
     #[arg(value_name = "DIR")]
     directory: PathBuf,
+    /// Where the image is, without its tag
+    #[arg(long, default_value = "korder", value_name = "IMAGE")]
+    repository: String,
 }
 
 /// Writes the Helm chart of this version.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    for (file, text) in chart::files()? {
+    for (file, text) in chart::files(&arguments.repository)? {
         let path = arguments.directory.join(file);
         let cannot = || format!("cannot write `{}`", path.display());
         if let Some(directory) = path.parent() {

@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Webhook(webhook::Arguments),
     /// Tell why a pod has no ticket, or who could have a ticket; also as `kubectl korder why`
     Why(why::Arguments),
-    /// Print the resource quotas of a namespace such that they don't count guardians
+    /// Print or write the resource quotas of a namespace such that they don't count guardians
     ResourceQuota(resource_quota::Arguments),
     /// Show what `korder up` has running
     Status(status::Arguments),

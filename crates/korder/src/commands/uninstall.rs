@@ -43,7 +43,7 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
             return Ok(());
         }
     }
-    let progress = Progress::start(printer, "Removing korder");
+    let progress = Progress::start(printer, if dry_run { "Trying what would go" } else { "Removing korder" });
     let done = install::uninstall(&client, found, scope, dry_run).await?;
     let tried = if dry_run { " (dry run)" } else { "" };
     for object in &done.removed {
@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
         printer.result(format_args!("kept: {kept}"))?;
     }
     progress.finish(match (scope, dry_run) {
-        (_, true) => "korder would be gone",
+        (_, true) => "Nothing was changed",
         (Scope::Pods, false) => "korder holds no pods and no places",
         (Scope::All { .. }, false) => "korder is gone",
     });

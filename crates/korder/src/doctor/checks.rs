@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use korder_api::names::SYSTEM_NAMESPACE;
 
-use super::facts::{Facts, Installed};
+use super::facts::{Facts, Installed, Korder};
 use super::{Finding, Level};
 use crate::install::{self, Effect, IMAGE, TESTED_MINORS};
 
@@ -20,16 +20,24 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
     findings.extend(names(facts));
     findings.extend(quotas(facts));
     findings.extend(limit_ranges(facts));
-    match &facts.installed {
-        None => findings.push(finding("korder", Level::Note, "korder is not installed", Some("`korder install`"))),
-        Some(installed) => {
-            findings.push(kinds(installed));
+    match &facts.korder {
+        Korder::Absent { embedded: false } => {
+            findings.push(finding("korder", Level::Note, "korder is not installed", Some("`korder install`")));
+        }
+        Korder::Absent { embedded: true } => {
+            let advice = "`korder down`, then `korder up`: on this embedded cluster it runs on the host";
+            findings.push(finding("korder", Level::Note, "korder is not installed", Some(advice)));
+        }
+        Korder::Hidden => {}
+        Korder::There(installed) => {
+            findings.extend(kinds(installed));
             findings.extend(programs(installed));
             findings.extend(leader(installed));
-            findings.push(gate(installed));
-            findings.push(refusal(installed));
+            findings.extend(gate(installed));
+            findings.extend(refusal(installed));
         }
     }
+    findings.extend(hidden(facts));
     findings
 }
 
@@ -61,25 +69,30 @@ fn policies(Facts { policies, .. }: &Facts) -> Finding {
     finding("gate form", Level::Ok, message, None)
 }
 
-fn rights(Facts { denied, installed, .. }: &Facts) -> Finding {
+fn rights(Facts { denied, korder, .. }: &Facts) -> Finding {
     if denied.is_empty() {
         return finding("rights", Level::Ok, "your account may install korder", None);
     }
-    let level = if installed.is_some() { Level::Note } else { Level::Failure };
+    let level = if matches!(korder, Korder::Absent { .. }) { Level::Failure } else { Level::Note };
     let message = format!("your account may not {}", some(denied));
     finding("rights", level, message, Some("let a cluster administrator install it"))
 }
 
 fn names(Facts { served, .. }: &Facts) -> Vec<Finding> {
-    let clashes = install::name_clashes(served);
-    if clashes.is_empty() {
-        return vec![finding("names", Level::Ok, "no other kind has the name of one of korder's", None)];
-    }
-    clashes.into_iter().map(|clash| finding("names", Level::Note, clash, None)).collect()
+    let clashes = install::name_clashes(served).into_iter();
+    clashes.map(|clash| finding("names", Level::Warning, clash.message, Some(&clash.advice))).collect()
+}
+
+/// What nothing could be said of.
+fn hidden(Facts { hidden, .. }: &Facts) -> Option<Finding> {
+    let message = format!("your account may not {}: what depends on it was not checked", hidden.join(", "));
+    let advice = "let a cluster administrator run `korder doctor`";
+    (!hidden.is_empty()).then(|| finding("sight", Level::Note, message, Some(advice)))
 }
 
 /// Quotas that count guardians, where there are orders.
 fn quotas(Facts { quotas, ordering, .. }: &Facts) -> Vec<Finding> {
+    let (Some(quotas), Some(ordering)) = (quotas, ordering) else { return vec![] };
     let counting = quotas.iter().filter(|quota| {
         let in_use = quota.metadata.namespace.as_ref().is_some_and(|namespace| ordering.contains(namespace));
         in_use && korder_core::limits::counts_guardians(quota)
@@ -90,7 +103,8 @@ fn quotas(Facts { quotas, ordering, .. }: &Facts) -> Vec<Finding> {
         let message = format!(
             "the ResourceQuota `{name}` in namespace `{namespace}` counts guardians beside the pods that they wait for"
         );
-        let advice = format!("`korder resource-quota -n {namespace} {name}` prints one that does not");
+        let advice =
+            format!("`korder resource-quota -n {namespace} {name}` prints one that does not, and `--apply` writes it");
         finding("quotas", Level::Warning, message, Some(&advice))
     });
     let found: Vec<_> = named.collect();
@@ -98,18 +112,19 @@ fn quotas(Facts { quotas, ordering, .. }: &Facts) -> Vec<Finding> {
 }
 
 fn limit_ranges(Facts { limited, ordering, .. }: &Facts) -> Option<Finding> {
-    let both: Vec<String> = ordering.intersection(limited).cloned().collect();
+    let both: Vec<String> = ordering.iter().flatten().filter(|name| limited.contains(*name)).cloned().collect();
     let message = format!("LimitRanges apply to guardians in {}", some(&both));
     let advice = "where one refuses or enlarges a guardian, its ticket says so";
     (!both.is_empty()).then(|| finding("limit ranges", Level::Note, message, Some(advice)))
 }
 
-fn kinds(Installed { kinds, .. }: &Installed) -> Finding {
-    if *kinds == KINDS {
-        return finding("kinds", Level::Ok, "korder's kinds can be used", None);
+fn kinds(Installed { kinds, .. }: &Installed) -> Option<Finding> {
+    let kinds = (*kinds)?;
+    if kinds == KINDS {
+        return Some(finding("kinds", Level::Ok, "korder's kinds can be used", None));
     }
     let message = format!("{kinds} of {KINDS} of korder's kinds can be used");
-    finding("kinds", Level::Failure, message, Some("`korder install` again, or `make install`"))
+    Some(finding("kinds", Level::Failure, message, Some("`korder install` again, or `make install`")))
 }
 
 fn programs(Installed { programs, elects, .. }: &Installed) -> Vec<Finding> {
@@ -150,14 +165,14 @@ fn leader(Installed { leader, elects, .. }: &Installed) -> Option<Finding> {
     })
 }
 
-fn gate(Installed { webhook, gate, .. }: &Installed) -> Finding {
+fn gate(Installed { webhook, gate, .. }: &Installed) -> Option<Finding> {
     let form = if webhook.is_some() { "webhook" } else { "policy" };
     if *webhook == Some(false) {
         let message = "the webhook has not told the API server whom to trust: pods that ask for a ticket are refused";
         let advice = format!("see `kubectl logs -n {SYSTEM_NAMESPACE} deployment/korder-webhook`");
-        return finding("gate", Level::Failure, message, Some(&advice));
+        return Some(finding("gate", Level::Failure, message, Some(&advice)));
     }
-    match gate {
+    Some(match gate.as_ref()? {
         Effect::Yes => finding("gate", Level::Ok, format!("pods that ask for a ticket wait for it (by {form})"), None),
         Effect::No => {
             let message = "pods that ask for a ticket are not held back";
@@ -172,11 +187,11 @@ fn gate(Installed { webhook, gate, .. }: &Installed) -> Finding {
         Effect::Untold(reason) => {
             finding("gate", Level::Warning, format!("the gate could not be tried out: {reason}"), None)
         }
-    }
+    })
 }
 
-fn refusal(Installed { refusal, .. }: &Installed) -> Finding {
-    match refusal {
+fn refusal(Installed { refusal, .. }: &Installed) -> Option<Finding> {
+    Some(match refusal.as_ref()? {
         Effect::Yes => finding("policies", Level::Ok, "what is wrong is refused", None),
         Effect::No => {
             let message = "wrong annotations of korder's are not refused";
@@ -185,7 +200,7 @@ fn refusal(Installed { refusal, .. }: &Installed) -> Finding {
         Effect::Untold(reason) => {
             finding("policies", Level::Warning, format!("the policies could not be tried out: {reason}"), None)
         }
-    }
+    })
 }
 
 /// The first of them, and how many more there are.
@@ -220,29 +235,40 @@ mod tests {
             policies: Some(PolicyApi::V1),
             served: vec![("orders".into(), "core.korder.dev".into())],
             denied: vec![],
-            ordering: BTreeSet::from(["shop".to_owned()]),
-            quotas: vec![],
+            ordering: Some(BTreeSet::from(["shop".to_owned()])),
+            quotas: Some(vec![]),
             limited: BTreeSet::new(),
-            installed: Some(Installed {
-                kinds: 5,
+            hidden: vec![],
+            korder: Korder::There(Installed {
+                kinds: Some(5),
                 programs: vec![program("korder-controller-manager"), program("korder-webhook")],
                 leader: Some(Leader { holder: "a_1_2".into(), silent: SignedDuration::from_secs(1) }),
                 elects: true,
                 webhook: None,
-                gate: Effect::Yes,
-                refusal: Effect::Yes,
+                gate: Some(Effect::Yes),
+                refusal: Some(Effect::Yes),
             }),
         }
     }
 
+    /// What is found to be worse than good, but for what is so on each cluster: that Kubernetes has a short name `quota`.
+    fn bad(facts: &Facts) -> Vec<Finding> {
+        let everywhere = |finding: &Finding| finding.message.contains("`kubectl get quota`");
+        findings(facts).into_iter().filter(|finding| finding.level > Level::Ok && !everywhere(finding)).collect()
+    }
+
+    fn change(facts: &mut Facts, change: impl FnOnce(&mut Facts, &mut Installed)) {
+        let Korder::There(mut installed) = facts.korder.clone() else { panic!("it is there") };
+        change(facts, &mut installed);
+        facts.korder = Korder::There(installed);
+    }
+
     /// What is found to be worse than good after a change, with what is to be done.
     #[track_caller]
-    fn check(change: impl FnOnce(&mut Facts, &mut Installed), level: Level, message: &str, advice: &str) {
+    fn check(changed: impl FnOnce(&mut Facts, &mut Installed), level: Level, message: &str, advice: &str) {
         let mut facts = good();
-        let mut installed = facts.installed.take().unwrap();
-        change(&mut facts, &mut installed);
-        facts.installed = Some(installed);
-        let bad: Vec<_> = findings(&facts).into_iter().filter(|finding| finding.level > Level::Ok).collect();
+        change(&mut facts, changed);
+        let bad = bad(&facts);
         let [Finding { level: found, message: told, advice: advised, .. }] = &bad[..] else { panic!("{bad:#?}") };
         assert_eq!(*found, level, "{told}");
         assert!(told.contains(message), "{told}");
@@ -251,7 +277,9 @@ mod tests {
 
     #[test]
     fn all_is_well() {
-        assert!(findings(&good()).iter().all(|finding| finding.level == Level::Ok), "{:#?}", findings(&good()));
+        assert_eq!(bad(&good()), []);
+        let quota = findings(&good()).into_iter().find(|finding| finding.check == "names").unwrap();
+        assert!(quota.advice.unwrap().contains("`kubectl get resourcequota`"));
     }
 
     #[test]
@@ -266,9 +294,14 @@ mod tests {
             "admin",
         );
         let acme = ("orders".to_owned(), "acme.cert-manager.io".to_owned());
-        check(|facts, _| facts.served.push(acme), Note, "`acme.cert-manager.io` has `orders` too", "");
+        check(
+            |facts, _| facts.served.push(acme),
+            Warning,
+            "`acme.cert-manager.io` has `orders` too",
+            "orders.core.korder.dev",
+        );
         check(|facts, _| facts.limited = BTreeSet::from(["shop".into(), "other".into()]), Note, "in `shop`", "ticket");
-        check(|_, there| there.kinds = 4, Failure, "4 of 5", "install");
+        check(|_, there| there.kinds = Some(4), Failure, "4 of 5", "install");
         check(|_, there| there.programs[1].ready = 0, Failure, "`korder-webhook`: 0 of 2", "describe");
         check(|_, there| there.programs[0].is_available = false, Warning, "2 of 2", "wait");
         check(|_, there| there.programs[0].image = "korder:0.0.9".into(), Note, "run `korder:0.0.9`", "");
@@ -278,18 +311,18 @@ mod tests {
         };
         check(silent, Failure, "180 s", "logs");
         check(|_, there| there.webhook = Some(false), Failure, "whom to trust", "logs");
-        check(|_, there| there.gate = Effect::No, Failure, "not held back", "install");
-        check(|_, there| there.gate = Effect::Untold("another webhook".into()), Warning, "another webhook", "");
+        check(|_, there| there.gate = Some(Effect::No), Failure, "not held back", "install");
+        check(|_, there| there.gate = Some(Effect::Untold("another webhook".into())), Warning, "another webhook", "");
         let unreachable = |_: &mut Facts, there: &mut Installed| {
-            (there.webhook, there.gate) = (Some(true), Effect::Untold("no route to host".into()));
+            (there.webhook, there.gate) = (Some(true), Some(Effect::Untold("no route to host".into())));
         };
         check(unreachable, Failure, "no route to host", "firewalls");
-        check(|_, there| there.refusal = Effect::No, Failure, "not refused", "install");
+        check(|_, there| there.refusal = Some(Effect::No), Failure, "not refused", "install");
     }
 
     #[test]
     fn missing_rights_keep_a_new_installation_out() {
-        let facts = Facts { denied: vec!["x".into(); 7], installed: None, ..good() };
+        let facts = Facts { denied: vec!["x".into(); 7], korder: Korder::Absent { embedded: false }, ..good() };
         let rights = findings(&facts).into_iter().find(|finding| finding.check == "rights").unwrap();
         assert_eq!((rights.level, rights.message.ends_with("and 2 more")), (Level::Failure, true));
     }
@@ -304,7 +337,7 @@ mod tests {
         };
         let quotas = vec![quota("shop"), quota("elsewhere")];
         check(
-            |facts, _| facts.quotas = quotas,
+            |facts, _| facts.quotas = Some(quotas),
             Level::Warning,
             "in namespace `shop`",
             "korder resource-quota -n shop team",
@@ -314,8 +347,36 @@ mod tests {
     #[test]
     fn one_process_on_the_host_needs_no_leader() {
         let mut facts = good();
-        let installed = facts.installed.as_mut().unwrap();
-        (installed.elects, installed.leader) = (false, None);
-        assert!(findings(&facts).iter().all(|finding| finding.level == Level::Ok));
+        change(&mut facts, |_, installed| (installed.elects, installed.leader) = (false, None));
+        assert_eq!(bad(&facts), []);
+    }
+
+    #[test]
+    fn what_may_not_be_looked_at_is_told_and_not_judged() {
+        let mut facts = good();
+        change(&mut facts, |facts, installed| {
+            (installed.kinds, installed.gate, installed.refusal) = (None, None, None);
+            (installed.elects, installed.leader) = (false, None);
+            (facts.quotas, facts.hidden) = (None, vec!["list the resourcequotas".into(), "create pods".into()]);
+        });
+        let told = findings(&facts);
+        assert!(
+            !told.iter().any(|finding| ["kinds", "gate", "policies", "quotas"].contains(&finding.check)),
+            "{told:#?}"
+        );
+        let [hidden] = &bad(&facts)[..] else { panic!("{told:#?}") };
+        assert_eq!(hidden.level, Level::Note);
+        assert!(hidden.message.contains("may not list the resourcequotas, create pods"), "{}", hidden.message);
+        let nothing = Facts { korder: Korder::Hidden, denied: vec!["x".into()], ..facts };
+        assert!(bad(&nothing).iter().all(|finding| finding.level == Level::Note), "{:#?}", bad(&nothing));
+    }
+
+    #[test]
+    fn how_it_is_installed_depends_on_whose_cluster_it_is() {
+        for (embedded, advice) in [(true, "`korder up`"), (false, "`korder install`")] {
+            let facts = Facts { korder: Korder::Absent { embedded }, ..good() };
+            let [absent] = &bad(&facts)[..] else { panic!("{:#?}", bad(&facts)) };
+            assert!(absent.advice.as_ref().is_some_and(|told| told.contains(advice)), "{absent:?}");
+        }
     }
 }

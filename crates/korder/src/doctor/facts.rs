@@ -1,17 +1,18 @@
 //! Reading what there is.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
+use k8s_openapi::api::core::v1::{LimitRange, Node, ResourceQuota};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::version::Info;
 use korder_api::Order;
 use korder_api::names::{ANNOTATION_RUNS_ON, GROUP, LEADER_LEASE, SYSTEM_NAMESPACE};
-use korder_manifests::{GATE_NAME, OURS, PolicyApi};
+use korder_manifests::{GATE_NAME, HOST_NODE, OURS, PolicyApi};
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -31,21 +32,37 @@ pub(crate) struct Facts {
     pub(super) served: Vec<(String, String)>,
     /// What the user may not do that an installation needs.
     pub(super) denied: Vec<String>,
-    /// Namespaces with orders.
-    pub(super) ordering: BTreeSet<String>,
-    /// The quotas of all namespaces.
-    pub(super) quotas: Vec<ResourceQuota>,
+    /// Namespaces with orders; none where the user may not know.
+    pub(super) ordering: Option<BTreeSet<String>>,
+    /// The quotas of all namespaces; none where the user may not know.
+    pub(super) quotas: Option<Vec<ResourceQuota>>,
     /// The namespaces that have limit ranges.
     pub(super) limited: BTreeSet<String>,
-    /// What is there of korder, if anything is.
-    pub(super) installed: Option<Installed>,
+    /// What is there of korder.
+    pub(super) korder: Korder,
+    /// What the user may not look at, as `list the nodes`.
+    pub(super) hidden: Vec<String>,
+}
+
+/// What is there of korder, if anything is.
+#[derive(Clone, Debug)]
+pub(crate) enum Korder {
+    /// Nothing, on a cluster whose korder `korder up` runs or on another one.
+    Absent {
+        /// Whether it is one of `korder up`.
+        embedded: bool,
+    },
+    /// The user may not know.
+    Hidden,
+    /// An installation.
+    There(Installed),
 }
 
 /// What is there of korder.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Installed {
-    /// The kinds that can be used.
-    pub(super) kinds: usize,
+    /// How many kinds can be used; none where the user may not know.
+    pub(super) kinds: Option<usize>,
     /// Its programs.
     pub(super) programs: Vec<Program>,
     /// Which process of the controllers leads; none where they run as one on the host, or none leads.
@@ -54,10 +71,10 @@ pub(crate) struct Installed {
     pub(super) elects: bool,
     /// The gate as a webhook, and whether the API server has been told whom to trust.
     pub(super) webhook: Option<bool>,
-    /// What becomes of a pod that asks for a ticket.
-    pub(super) gate: Effect,
-    /// What becomes of a pod with a wrong annotation.
-    pub(super) refusal: Effect,
+    /// What becomes of a pod that asks for a ticket; none where the user may not try.
+    pub(super) gate: Option<Effect>,
+    /// What becomes of a pod with a wrong annotation; none where the user may not try.
+    pub(super) refusal: Option<Effect>,
 }
 
 /// A Deployment.
@@ -78,19 +95,20 @@ pub(crate) struct Leader {
     pub(super) silent: SignedDuration,
 }
 
-/// Reads what there is.
+/// Reads what there is, as far as the user may.
 pub(crate) async fn gather(client: &Client) -> anyhow::Result<Facts> {
     let version = client.apiserver_version().await.told(|| "ask the cluster for its version".into())?;
     let discovery = install::discover(client).await?;
     let policies = install::served_policies(&discovery);
-    let (denied, quotas, limits, installed) = futures::future::try_join4(
+    let look = Look { client, hidden: Mutex::default() };
+    let (denied, quotas, limits, korder) = futures::future::try_join4(
         rights::denied(client, &discovery, policies),
-        all::<ResourceQuota>(client, &ListParams::default()),
-        all::<LimitRange>(client, &ListParams::default()),
-        installed(client),
+        look.list::<ResourceQuota>(&ListParams::default()),
+        look.list::<LimitRange>(&ListParams::default()),
+        korder(&look),
     )
     .await?;
-    let ordering = if installed.is_some() { ordering(client).await? } else { BTreeSet::new() };
+    let ordering = ordering(&look).await?;
     Ok(Facts {
         version,
         policies,
@@ -98,34 +116,77 @@ pub(crate) async fn gather(client: &Client) -> anyhow::Result<Facts> {
         denied,
         ordering,
         quotas,
-        limited: limits.iter().filter_map(ResourceExt::namespace).collect(),
-        installed,
+        limited: limits.iter().flatten().filter_map(ResourceExt::namespace).collect(),
+        korder,
+        hidden: look.hidden.into_inner().unwrap_or_else(PoisonError::into_inner),
     })
 }
 
-async fn installed(client: &Client) -> anyhow::Result<Option<Installed>> {
-    let ours = ListParams::default().labels(OURS);
-    let kinds = all::<CustomResourceDefinition>(client, &ours).await?;
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
-    let deployments = deployments.list(&ours).await.told(|| "list korder's Deployments".into())?.items;
-    if deployments.is_empty() {
-        return Ok(None);
+/// Looks at the cluster, and remembers what it may not see.
+struct Look<'a> {
+    client: &'a Client,
+    hidden: Mutex<Vec<String>>,
+}
+
+impl Look<'_> {
+    /// All objects of a kind.
+    async fn list<K>(&self, params: &ListParams) -> anyhow::Result<Option<Vec<K>>>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let list = Api::<K>::all(self.client.clone()).list(params).await;
+        Ok(self.seen(list, format!("list the {}", K::plural(&())))?.map(|list| list.items))
     }
-    let webhooks: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let webhook = webhooks.get_opt(GATE_NAME).await.told(|| "read the gate".into())?;
+
+    /// An answer; none where it was refused.
+    fn seen<T>(&self, answer: kube::Result<T>, doing: String) -> anyhow::Result<Option<T>> {
+        match answer {
+            Ok(seen) => Ok(Some(seen)),
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                self.hide(doing);
+                Ok(None)
+            }
+            Err(error) => Err(error).told(|| doing),
+        }
+    }
+
+    fn hide(&self, doing: String) {
+        self.hidden.lock().unwrap_or_else(PoisonError::into_inner).push(doing);
+    }
+}
+
+async fn korder(look: &Look<'_>) -> anyhow::Result<Korder> {
+    let ours = ListParams::default().labels(OURS);
+    let deployments: Api<Deployment> = Api::namespaced(look.client.clone(), SYSTEM_NAMESPACE);
+    let Some(deployments) = look.seen(deployments.list(&ours).await, "list korder's Deployments".into())? else {
+        return Ok(Korder::Hidden);
+    };
+    if deployments.items.is_empty() {
+        let host = Api::<Node>::all(look.client.clone()).get_opt(HOST_NODE).await;
+        let embedded = look.seen(host, "see the nodes".into())?.flatten().is_some();
+        return Ok(Korder::Absent { embedded });
+    }
+    let kinds = look.list::<CustomResourceDefinition>(&ours).await?;
+    let webhooks: Api<MutatingWebhookConfiguration> = Api::all(look.client.clone());
+    let webhook = look.seen(webhooks.get_opt(GATE_NAME).await, "read the gate".into())?;
+    let may_try = rights::may(look.client, "create", "", "pods").await?;
+    if !may_try {
+        look.hide("create pods".into());
+    }
     let trusts = |webhook: MutatingWebhookConfiguration| {
         webhook.webhooks.iter().flatten().all(|webhook| webhook.client_config.ca_bundle.is_some())
     };
-    let leases: Api<Lease> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
-    let lease = leases.get_opt(LEADER_LEASE).await.told(|| "read the Lease of the controllers".into())?;
-    Ok(Some(Installed {
-        kinds: kinds.iter().filter(|kind| is_established(kind)).count(),
-        elects: !deployments.iter().any(|program| program.annotations().contains_key(ANNOTATION_RUNS_ON)),
+    let leases: Api<Lease> = Api::namespaced(look.client.clone(), SYSTEM_NAMESPACE);
+    let lease = look.seen(leases.get_opt(LEADER_LEASE).await, "read the Lease of the controllers".into())?;
+    let runs_on_host = |program: &Deployment| program.annotations().contains_key(ANNOTATION_RUNS_ON);
+    Ok(Korder::There(Installed {
+        kinds: kinds.map(|kinds| kinds.iter().filter(|kind| is_established(kind)).count()),
+        elects: lease.is_some() && !deployments.iter().any(runs_on_host),
         programs: deployments.iter().map(program).collect(),
-        leader: lease.and_then(|lease| leader(lease, Timestamp::now())),
-        webhook: webhook.map(trusts),
-        gate: install::gate_effect(client).await,
-        refusal: install::refusal_effect(client).await,
+        leader: lease.flatten().and_then(|lease| leader(lease, Timestamp::now())),
+        gate: if may_try && webhook.is_some() { Some(install::gate_effect(look.client).await) } else { None },
+        refusal: if may_try { Some(install::refusal_effect(look.client).await) } else { None },
+        webhook: webhook.flatten().map(trusts),
     }))
 }
 
@@ -153,18 +214,12 @@ fn leader(lease: Lease, now: Timestamp) -> Option<Leader> {
     Some(Leader { holder, silent: spec.renew_time.map_or(SignedDuration::MAX, |at| now.duration_since(at.0)) })
 }
 
-async fn ordering(client: &Client) -> anyhow::Result<BTreeSet<String>> {
-    let orders = Api::<Order>::all(client.clone()).list_metadata(&ListParams::default()).await;
-    match orders {
-        Ok(orders) => Ok(orders.items.iter().filter_map(ResourceExt::namespace).collect()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(BTreeSet::new()),
-        Err(error) => Err(error).told(|| "list the orders".into()),
+async fn ordering(look: &Look<'_>) -> anyhow::Result<Option<BTreeSet<String>>> {
+    match Api::<Order>::all(look.client.clone()).list_metadata(&ListParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Some(BTreeSet::new())),
+        orders => {
+            let orders = look.seen(orders, "list the orders".into())?;
+            Ok(orders.map(|orders| orders.iter().filter_map(ResourceExt::namespace).collect()))
+        }
     }
-}
-
-async fn all<K>(client: &Client, params: &ListParams) -> anyhow::Result<Vec<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
-{
-    Ok(Api::<K>::all(client.clone()).list(params).await.told(|| format!("list the {}", K::plural(&())))?.items)
 }

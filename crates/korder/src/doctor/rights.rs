@@ -47,7 +47,8 @@ pub(super) async fn denied(
     Ok(denied.into_iter().flatten().collect())
 }
 
-async fn may(client: &Client, verb: &str, group: &str, plural: &str) -> anyhow::Result<bool> {
+/// Whether the user may do this to a resource, in all namespaces.
+pub(super) async fn may(client: &Client, verb: &str, group: &str, plural: &str) -> anyhow::Result<bool> {
     let attributes = ResourceAttributes {
         group: Some(group.to_owned()),
         resource: Some(plural.to_owned()),

@@ -7,14 +7,13 @@ use kube::Discovery;
 const NAMES: [(&str, &str); 5] =
     [("orders", "kord"), ("tickets", "ktk"), ("quotas", "kq"), ("inventories", "kinv"), ("stocks", "kst")];
 
-/// What the user should know about names on this cluster.
-pub(super) fn notes(discovery: &Discovery) -> Vec<String> {
-    let mut notes = clashes(&served_resources(discovery));
-    notes.push(
-        "`kubectl get quota` now means korder's quotas and no longer `ResourceQuota`; write `resourcequota` for those"
-            .to_owned(),
-    );
-    notes
+/// A name that `kubectl` may not take for what its user means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Clash {
+    /// Who has which name.
+    pub(crate) message: String,
+    /// What to write instead.
+    pub(crate) advice: String,
 }
 
 /// The resources that the cluster serves: plural and group.
@@ -23,18 +22,23 @@ pub(crate) fn served_resources(discovery: &Discovery) -> Vec<(String, String)> {
     resources.map(|(resource, _)| (resource.plural, resource.group)).collect()
 }
 
-/// Kinds of others, among these resources, that have the name of one of korder's.
-pub(crate) fn clashes(served: &[(String, String)]) -> Vec<String> {
-    let mut notes = Vec::new();
+/// Names of korder's kinds that others have too, among these resources.
+///
+/// The singular of `Quota` is what Kubernetes has as a short name, and a singular goes before it.
+pub(crate) fn clashes(served: &[(String, String)]) -> Vec<Clash> {
+    let mut clashes = vec![Clash {
+        message: "`kubectl get quota` means korder's quotas, and no longer Kubernetes' `ResourceQuota`".to_owned(),
+        advice: "write `kubectl get resourcequota` for those".to_owned(),
+    }];
     for (plural, short) in NAMES {
         for (_, group) in served.iter().filter(|(other, group)| other == plural && group != GROUP) {
-            notes.push(format!(
-                "`{group}` has `{plural}` too, and `kubectl get {plural}` may show those; \
-                 `{short}` and `{plural}.{GROUP}` always mean korder's"
-            ));
+            clashes.push(Clash {
+                message: format!("`{group}` has `{plural}` too, and `kubectl get {plural}` may show those"),
+                advice: format!("write `kubectl get {plural}.{GROUP}` or `kubectl get {short}` for korder's"),
+            });
         }
     }
-    notes
+    clashes
 }
 
 #[cfg(test)]
@@ -44,8 +48,15 @@ mod tests {
     #[test]
     fn another_kind_of_our_name_is_told_with_names_that_always_work() {
         let served = [("orders", GROUP), ("orders", "acme.cert-manager.io"), ("challenges", "acme.cert-manager.io")];
-        let notes = clashes(&served.map(|(plural, group)| (plural.to_owned(), group.to_owned())));
-        assert_eq!(notes.len(), 1);
-        assert!(notes[0].contains("`acme.cert-manager.io` has `orders` too") && notes[0].contains("`kord`"));
+        let [quota, orders] = &clashes(&served.map(|(plural, group)| (plural.to_owned(), group.to_owned())))[..] else {
+            panic!("there are two")
+        };
+        assert!(quota.advice.contains("`kubectl get resourcequota`"));
+        assert!(orders.message.contains("`acme.cert-manager.io` has `orders` too"), "{}", orders.message);
+        assert!(
+            orders.advice.contains("`kubectl get orders.core.korder.dev` or `kubectl get kord`"),
+            "{}",
+            orders.advice
+        );
     }
 }

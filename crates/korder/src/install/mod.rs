@@ -136,7 +136,8 @@ async fn install_unbounded(client: &Client, options: &Options) -> anyhow::Result
     }
     let wanted = korder_manifests::manifests(&korder_manifests::Options { profile: options.profile.clone(), gate });
 
-    let mut notes = clashes::notes(&discovery);
+    let clashes = name_clashes(&served_resources(&discovery)).into_iter();
+    let mut notes: Vec<_> = clashes.map(|clash| format!("{}: {}", clash.message, clash.advice)).collect();
     let mut changes = apply::apply(client, &wanted, &existing, options.dry_run).await?;
     if !options.dry_run {
         apply::established(client, &wanted).await?;
