@@ -27,7 +27,8 @@ pub(crate) fn served_resources(discovery: &Discovery) -> Vec<(String, String)> {
 /// The singular of `Quota` is what Kubernetes has as a short name, and a singular goes before it.
 pub(crate) fn clashes(served: &[(String, String)]) -> Vec<Clash> {
     let mut clashes = vec![Clash {
-        message: "`kubectl get quota` means korder's quotas, and no longer Kubernetes' `ResourceQuota`".to_owned(),
+        message: "where korder is, `kubectl get quota` means its quotas, and not Kubernetes' `ResourceQuota`"
+            .to_owned(),
         advice: "write `kubectl get resourcequota` for those".to_owned(),
     }];
     for (plural, short) in NAMES {
