@@ -58,8 +58,16 @@ pub struct PodAnswer {
     pub message: String,
     /// How long it has been there, in seconds.
     pub age_seconds: i64,
-    /// The tickets that it may ask for, and why it does not get each.
+    /// The ticket that it has, or that is given to it: namespace and name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// The node of that ticket's place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The tickets that it may ask for, and why it does not get each; those first that it could have.
     pub tickets: Vec<Judged>,
+    /// How many more there are that are used up.
+    pub tickets_used_up: usize,
     /// What would change it.
     pub advice: Vec<String>,
 }
@@ -79,6 +87,9 @@ pub struct TicketAnswer {
     pub reason: String,
     /// In words.
     pub message: String,
+    /// The pod that it is given to: namespace and name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
     /// The pods that wait for such a ticket, first in line first, and why each does not get it.
     pub pods: Vec<Judged>,
 }
@@ -103,20 +114,20 @@ pub struct Judged {
 impl<'a> Scene<'a> {
     /// What becomes of a pod.
     pub fn of_pod(&self, pod: &'a Pod, now: Timestamp) -> PodAnswer {
-        let ask = Ask::of(pod);
-        let wanted = ask.as_ref().ok().map(|ask| ask.wanted).filter(|_| pod.is_claimant());
+        let ask = Ask::of(pod).ok().filter(|_| pod.is_claimant());
         let Wait { reason, message } = self.state(pod, now);
-        let mut tickets = vec![];
-        if let (true, Some(wanted)) = (handover::waits(pod) && !pod.is_guardian(), wanted) {
+        let (mut tickets, mut tickets_used_up) = (vec![], 0);
+        if let Some(ask) = ask.as_ref().filter(|_| handover::waits(pod) && !pod.is_guardian()) {
             let rule = self.shelf([]);
-            tickets = self
-                .tickets
-                .iter()
-                .filter(|ticket| rule.offers(wanted, ticket))
-                .map(|ticket| self.judge(pod, ticket, now))
-                .collect();
+            let offered = self.tickets.iter().filter(|ticket| rule.offers(ask.wanted, ticket));
+            let (live, used_up): (Vec<_>, Vec<_>) = offered.partition(|ticket| advice::may_serve(ticket));
+            tickets_used_up = used_up.len();
+            tickets = live.into_iter().map(|ticket| self.judge(pod, ticket, now)).collect();
+            // Within each group they stay in the order of their names.
+            tickets.sort_by_key(|judged| (!judged.fits, judged.phase != TicketPhase::Ready.as_str()));
         }
-        let mut advice = advice::for_pod(self, wanted, reason);
+        let has = self.tickets.iter().find(|ticket| ticket.claim().is_some_and(|claim| claim.uid == pod.uid()));
+        let mut advice = advice::for_pod(self, pod, ask.as_ref(), reason);
         let (mut reason, mut message) = (reason.to_owned(), message);
         if self.without_nodes && handover::waits(pod) && self.claims_of(pod).next().is_none() {
             let told = pod.condition(names::CONDITION_TICKET_BOUND).filter(|told| told.status == "False");
@@ -129,11 +140,14 @@ impl<'a> Scene<'a> {
         }
         PodAnswer {
             pod: format!("{}/{}", pod.namespace(), pod.name()),
-            asks_for: wanted.map(|wanted| wanted.to_string()),
+            asks_for: ask.map(|ask| ask.wanted.to_string()),
             reason,
             message,
             age_seconds: pod.created().map_or(0, |made| now.duration_since(made).as_secs()),
+            ticket: has.map(key),
+            node: has.and_then(handover::node_of).map(str::to_owned),
             tickets,
+            tickets_used_up,
             advice,
         }
     }
@@ -161,6 +175,7 @@ impl<'a> Scene<'a> {
             reason: ready.map_or_else(|| "NoStatus".to_owned(), |ready| ready.reason.clone()),
             message: ready
                 .map_or_else(|| "the controllers have not seen it yet".to_owned(), |ready| ready.message.clone()),
+            holder: ticket.claim().map(|claim| format!("{}/{}", claim.namespace, claim.name)),
             pods,
         }
     }

@@ -168,3 +168,70 @@ fn a_pod_that_takes_any_ticket_is_told_of_those_that_admit_it_wherever_they_are(
     assert_eq!((tickets, waiting), (vec![], 0));
     assert!(advice[0].contains("there is none that this pod could have"), "{advice:?}");
 }
+
+/// What a pod with an annotation is told where there are these tickets.
+fn told(tickets: &[Ticket], annotation: (&str, &str)) -> PodAnswer {
+    let pod = with(claimant(1), annotation.0, annotation.1);
+    let seen = Surroundings { pods: vec![Arc::new(pod.clone())], ..Surroundings::default() };
+    let orders = [order(2, RefreshPolicy::OnClaim)];
+    Scene { orders: &orders, tickets, seen: &seen, without_nodes: false }.of_pod(&pod, at(100))
+}
+
+#[test]
+fn tickets_that_are_used_up_are_counted() {
+    let tickets = [ticket(1, TicketPhase::Used), ticket(2, TicketPhase::Expired), ticket(3, TicketPhase::Pending)];
+    let answer = told(&tickets, (names::ANNOTATION_ORDER, "o"));
+    let listed: Vec<&str> = answer.tickets.iter().map(|ticket| ticket.name.as_str()).collect();
+    assert_eq!((listed, answer.tickets_used_up), (vec!["default/o-3"], 2));
+}
+
+#[test]
+fn a_ticket_that_can_t_come_is_told_with_the_way_to_name_another() {
+    let tickets = [ticket(1, TicketPhase::Used), ticket(2, TicketPhase::Pending)];
+    let advice = |name| told(&tickets, (names::ANNOTATION_TICKET, name)).advice.join("\n");
+    let command = "kubectl annotate pod -n default p-1 korder.dev/ticket=… --overwrite";
+    let used = advice("o-1");
+    assert!(used.contains("`default/o-1` is Used and never becomes ready again") && used.contains(command), "{used}");
+    let nowhere = advice("o-7");
+    assert!(nowhere.contains("no ticket `o-7`") && nowhere.contains(command), "{nowhere}");
+    let pending = advice("o-2");
+    assert!(!pending.contains("annotate"), "{pending}");
+}
+
+#[test]
+fn labels_that_no_ticket_has_are_told() {
+    let mut tickets = [ticket(1, TicketPhase::Pending)];
+    let advice = |tickets: &[Ticket]| told(tickets, (names::ANNOTATION_TICKET_SELECTOR, "zone=b")).advice.join("\n");
+    assert!(advice(&tickets).contains("no ticket has the labels `zone=b`"), "{}", advice(&tickets));
+    let mut template = (*tickets[0].template).clone();
+    template.labels = [("zone".to_owned(), "b".to_owned())].into();
+    tickets[0].template = template.into();
+    assert!(!advice(&tickets).contains("no ticket has"), "{}", advice(&tickets));
+}
+
+#[test]
+fn nodes_that_let_nobody_in_are_named() {
+    let tickets = [ticket(1, TicketPhase::Ready)];
+    let mut cordoned = node("n");
+    cordoned.spec.unschedulable = true;
+    let pods = [claimant(1), guardian(&tickets[0])].map(Arc::new).into();
+    let seen = Surroundings { pods, nodes: vec![Arc::new(cordoned)], ..Surroundings::default() };
+    let orders = [order(1, RefreshPolicy::OnClaim)];
+    let scene = Scene { orders: &orders, tickets: &tickets, seen: &seen, without_nodes: false };
+    let answer = scene.of_pod(&seen.pods[0], at(100));
+    assert_eq!(answer.advice, ["no pod is let to the nodes of its tickets: `kubectl uncordon n`"], "{answer:?}");
+}
+
+#[test]
+fn an_order_of_no_tickets_is_told() {
+    let mut none = order(0, RefreshPolicy::OnClaim);
+    let ready = serde_json::json!([{
+        "type": "Ready", "status": "True", "reason": "Ready", "message": "0 of 0 tickets are ready",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]);
+    none.status.get_or_insert_default().conditions = serde_json::from_value(ready).unwrap();
+    let pod = claimant(1);
+    let seen = Surroundings { pods: vec![Arc::new(pod.clone())], ..Surroundings::default() };
+    let answer = Scene { orders: &[none], tickets: &[], seen: &seen, without_nodes: false }.of_pod(&pod, at(100));
+    assert_eq!(answer.advice, ["order `o` makes no tickets: raise its `replicas` above 0"], "{answer:?}");
+}

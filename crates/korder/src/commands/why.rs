@@ -149,7 +149,7 @@ fn show<T: serde::Serialize>(
 }
 
 fn pod_lines(answer: &PodAnswer) -> Vec<String> {
-    let PodAnswer { pod, asks_for, reason, message, age_seconds, tickets, advice } = answer;
+    let PodAnswer { pod, asks_for, reason, message, age_seconds, tickets, tickets_used_up, advice, .. } = answer;
     let mut lines = vec![format!("pod `{pod}`: {reason}"), format!("  {message}")];
     if let Some(asks_for) = asks_for {
         lines.push(format!("  it asks for a {asks_for}, and was made {} ago", age(*age_seconds)));
@@ -157,6 +157,11 @@ fn pod_lines(answer: &PodAnswer) -> Vec<String> {
     if !tickets.is_empty() {
         lines.push(String::new());
         lines.extend(table(["TICKET", "PHASE", "NODE", "FITS", "WHY"], tickets));
+    }
+    match tickets_used_up {
+        0 => {}
+        1 => lines.push("  (one more is used up)".to_owned()),
+        count => lines.push(format!("  ({count} more are used up)")),
     }
     if !advice.is_empty() {
         lines.push(String::new());
@@ -167,9 +172,10 @@ fn pod_lines(answer: &PodAnswer) -> Vec<String> {
 }
 
 fn ticket_lines(answer: &TicketAnswer) -> Vec<String> {
-    let TicketAnswer { ticket, phase, node, reason, message, pods } = answer;
+    let TicketAnswer { ticket, phase, node, reason, message, holder, pods } = answer;
     let place = node.as_ref().map(|node| format!(", on node `{node}`")).unwrap_or_default();
     let mut lines = vec![format!("ticket `{ticket}`: {phase}, {reason}{place}"), format!("  {message}")];
+    lines.extend(holder.as_ref().map(|holder| format!("  its pod is `{holder}`")));
     if !pods.is_empty() {
         lines.push(String::new());
         lines.push("Pods that wait for such a ticket, first in line first:".to_owned());
