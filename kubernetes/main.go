@@ -173,14 +173,15 @@ func serve(ctx context.Context, s *settings) error {
 	}
 	defer etcd.Close()
 
-	// Both register feature gates in one registry, which can be set only once, after both.
-	apiServer, err := newAPIServer(s, apiListener, etcd.endpoint)
-	if err != nil {
-		return fmt.Errorf("configure kube-apiserver: %w", err)
-	}
+	// Both register feature gates in one registry, which can be set only once, after both. The controller manager of 1.34
+	// changes a default, which it may only while nobody has registered.
 	controllers, err := newControllerManager(s)
 	if err != nil {
 		return fmt.Errorf("configure kube-controller-manager: %w", err)
+	}
+	apiServer, err := newAPIServer(s, apiListener, etcd.endpoint)
+	if err != nil {
+		return fmt.Errorf("configure kube-apiserver: %w", err)
 	}
 	if err := compatibility.DefaultComponentGlobalsRegistry.Set(); err != nil {
 		return fmt.Errorf("set feature gates: %w", err)

@@ -64,19 +64,22 @@ async fn values_that_make_no_sense(case: &Case) -> Result<()> {
     let duration = "must be a duration above 0 and up to 87600h, such as 30m, 24h or 1h30m";
     let (in_cpu, in_duration) = ("spec.template.spec.resources.requests[cpu]", "spec.template.spec.duration");
     let long_name = right_but("").replace("name: bad", &format!("name: {}", "a".repeat(53)));
+    // What a rule in CEL refuses is shown from 1.35 on; before, the name of its type is, or nothing.
+    let version = case.client().apiserver_version().await?;
+    let shown = |value| if version.minor.starts_with("34") { "Invalid value" } else { value };
     let rows = vec![
         (right_but("replicas: -1"), vec!["spec.replicas", "-1", "greater than or equal to 0"]),
         (right_but("replicas: lots"), vec!["spec.replicas", "must be of type integer"]),
-        (cpu("lots"), vec![in_cpu, "\"lots\"", quantity]),
-        (cpu("-1"), vec![in_cpu, "-1", quantity]),
-        (cpu("1.5 GB"), vec![in_cpu, "\"1.5 GB\"", quantity]),
+        (cpu("lots"), vec![in_cpu, shown("\"lots\""), quantity]),
+        (cpu("-1"), vec![in_cpu, shown("-1"), quantity]),
+        (cpu("1.5 GB"), vec![in_cpu, shown("\"1.5 GB\""), quantity]),
         (
             order_of("duration: 24h, resources: {requests: {cpu: 2, memory: 1Gi}, limits: {cpu: 1500m, memory: 1Gi}}"),
             vec!["spec.template.spec.resources", "requests must not be above limits"],
         ),
-        (lasting("24 hours"), vec![in_duration, "\"24 hours\"", duration]),
-        (lasting("0s"), vec![in_duration, "\"0s\"", duration]),
-        (lasting("-1h"), vec![in_duration, "\"-1h\"", duration]),
+        (lasting("24 hours"), vec![in_duration, shown("\"24 hours\""), duration]),
+        (lasting("0s"), vec![in_duration, shown("\"0s\""), duration]),
+        (lasting("-1h"), vec![in_duration, shown("\"-1h\""), duration]),
         (
             right_but("strategy: {type: Sometimes}"),
             vec!["spec.strategy.type", "\"Sometimes\"", "\"OneTime\", \"Scheduled\", \"Recurring\""],
@@ -87,7 +90,7 @@ async fn values_that_make_no_sense(case: &Case) -> Result<()> {
         ),
         (
             right_ticket_but("priorityClassName: system-node-critical"),
-            vec!["spec.template.spec.priorityClassName", "\"system-node-critical\"", "can't be reserved for"],
+            vec!["spec.template.spec.priorityClassName", shown("\"system-node-critical\""), "can't be reserved for"],
         ),
         (long_name, vec!["at most 52 characters"]),
     ];
