@@ -6,6 +6,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # Which chapters `make demo` tells.
 CHAPTER ?= order
+# What nodes it is told on: simulated, or a real one (root, Debian, with what `make e2e-deps` installs).
+NODE ?= simulated
 # Arguments passed on to the program, as in: make up ARGS="--nodes 5"
 ARGS ?=
 KORDER := target/debug/korder
@@ -100,5 +102,11 @@ up: build ## Start an embedded Kubernetes with korder on it
 down: build ## Stop the embedded Kubernetes
 	$(KORDER) down $(ARGS)
 
-demo: build ## Tell the story of an order on a temporary cluster (CHAPTER=order|all)
+demo: build ## Tell the story of an order on a temporary cluster (CHAPTER=order|all, NODE=simulated|real)
+ifeq ($(NODE),real)
+	@# The documents' pods pull nginx:latest.
+	scripts/nginx-image target/images/nginx.tar
+	$(CARGO) run --quiet -p e2e --bin demo -- --chapter $(CHAPTER) --real-node target/images/nginx.tar
+else
 	$(CARGO) run --quiet -p e2e --bin demo -- --chapter $(CHAPTER)
+endif

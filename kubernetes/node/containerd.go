@@ -13,6 +13,9 @@ import (
 // containerdSocket is containerd's own default.
 const containerdSocket = "/run/containerd/containerd.sock"
 
+// registries is a directory of how registries are reached.
+const registries = "/run/korder/registries"
+
 // sandboxImage holds a pod's namespaces, and is what guardians run.
 const sandboxImage = "registry.k8s.io/pause:3.10.1"
 
@@ -29,7 +32,7 @@ const containerdConfig = `version = 2
   [plugins.'io.containerd.grpc.v1.cri'.cni]
     bin_dir = '` + cniPlugins + `'
   [plugins.'io.containerd.grpc.v1.cri'.registry]
-    config_path = '/run/korder/registries'
+    config_path = '` + registries + `'
   [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc]
     runtime_type = 'io.containerd.runc.v2'
 `
@@ -59,8 +62,9 @@ const podSubnet = "10.1.0.0/16"
 // startContainerd returns when it answers and has the images.
 func startContainerd(ctx context.Context, c *children) error {
 	files := map[string]string{
-		"/run/korder/containerd.toml":    containerdConfig,
-		"/etc/cni/net.d/korder.conflist": cniConfig,
+		"/run/korder/containerd.toml":       containerdConfig,
+		"/etc/cni/net.d/korder.conflist":    cniConfig,
+		registries + "/_default/hosts.toml": registryHosts,
 	}
 	for path, content := range files {
 		if err := writeFile(path, content); err != nil {

@@ -30,6 +30,7 @@ type settings struct {
 	dataDir       string
 	controlPlane  string
 	coreDNS       string
+	registry      string
 	cpuManager    string
 	images        list
 	labels        list
@@ -93,6 +94,7 @@ func parse(args []string) (*settings, error) {
 	flags.StringVar(&s.dataDir, "data-dir", "", "directory of all state, made if missing")
 	flags.StringVar(&s.controlPlane, "controlplane", "", "the program korder-controlplane")
 	flags.StringVar(&s.coreDNS, "coredns", "", "the program coredns")
+	flags.StringVar(&s.registry, "registry", "", "the program registry")
 	flags.StringVar(&s.cpuManager, "cpu-manager", "none", "the kubelet's CPU manager policy, `none` or `static`")
 	flags.Var(&s.labels, "label", "`KEY=VALUE`, repeatable: a label of the Node when it is made")
 	flags.Var(&s.images, "image", "an image archive that the node shall have, repeatable")
@@ -101,7 +103,7 @@ func parse(args []string) (*settings, error) {
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	for name, value := range map[string]string{"data-dir": s.dataDir, "controlplane": s.controlPlane, "coredns": s.coreDNS} {
+	for name, value := range map[string]string{"data-dir": s.dataDir, "controlplane": s.controlPlane, "coredns": s.coreDNS, "registry": s.registry} {
 		if !filepath.IsAbs(value) {
 			return nil, fmt.Errorf("`-%s` must be an absolute path", name)
 		}

@@ -89,6 +89,7 @@ func serve(ctx context.Context, c *children, address string) error {
 	ready, _ := errgroup.WithContext(ctx)
 	ready.Go(func() error { return json.NewDecoder(controlPlane.stdout).Decode(&readiness) })
 	ready.Go(func() error { return startContainerd(ctx, c) })
+	ready.Go(func() error { return startRegistry(c) })
 	if err := ready.Wait(); err != nil {
 		return err
 	}

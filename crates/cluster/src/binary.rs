@@ -25,6 +25,8 @@ const KUBECTL: Program =
 const NODE: Program = Program { name: "korder-node", module: ".", package: "./node", versioned: true };
 const COREDNS: Program = Program { name: "coredns", module: "support", package: "./coredns", versioned: false };
 const IMAGES: Program = Program { name: "korder-images", module: "support", package: "./images", versioned: false };
+const REGISTRY: Program =
+    Program { name: "korder-registry", module: "support", package: "./registry", versioned: false };
 const PAUSE: Program = Program { name: "korder-pause", module: "support", package: "./pause", versioned: false };
 /// The oldest minor version of kubectl 1.x that is used where one is there.
 const OLDEST_KUBECTL_MINOR: u32 = 30;
@@ -56,6 +58,8 @@ pub struct NodePrograms {
     pub(crate) coredns: PathBuf,
     /// Makes images.
     pub(crate) images: PathBuf,
+    /// Serves images to those who pull them.
+    pub(crate) registry: PathBuf,
     /// Does nothing, in every pod and in every guardian.
     pub(crate) pause: PathBuf,
 }
@@ -84,6 +88,7 @@ pub async fn real_node(
         node: find_or_build(NODE, version, &mut progress).await?,
         coredns: find_or_build(COREDNS, version, &mut progress).await?,
         images: find_or_build(IMAGES, version, &mut progress).await?,
+        registry: find_or_build(REGISTRY, version, &mut progress).await?,
         pause: find_or_build(PAUSE, version, &mut progress).await?,
     })
 }

@@ -25,6 +25,9 @@ pub struct RealNode {
     pub programs: NodePrograms,
     /// Images that pods can name without a registry.
     pub images: Vec<Image>,
+    /// Archives of images (of `docker save`, or OCI layouts with docker's list in them) that pods can pull by the names
+    /// in them, whatever registry these are of. The data directory keeps them.
+    pub archives: Vec<PathBuf>,
     /// Its labels, besides those that every node has.
     pub labels: Vec<(String, String)>,
     /// Whether containers that ask for whole CPUs get them for themselves (the kubelet's `static` policy).
@@ -43,11 +46,13 @@ pub struct Image {
 impl RealNode {
     /// The command that starts the node and `control_plane` in it, with the images made.
     pub(crate) async fn command(&self, control_plane: &Path, data_dir: &DataDir) -> Result<Command, Error> {
-        let Self { programs, images, labels, exclusive_cpus } = self;
+        let Self { programs, images, archives, labels, exclusive_cpus } = self;
         let dir = data_dir.path().join("node").join("images");
         fs::create_dir_all(&dir).map_err(Error::io("make", &dir))?;
         let mut command = Command::new(&programs.node);
         command.arg("-controlplane").arg(control_plane).arg("-coredns").arg(&programs.coredns);
+        command.arg("-registry").arg(&programs.registry);
+        keep_archives(archives, &data_dir.path().join("node").join("pulled"))?;
         let pause = Image { name: PAUSE_IMAGE.to_owned(), program: programs.pause.clone() };
         for (index, image) in [&pause].into_iter().chain(images).enumerate() {
             let archive = dir.join(format!("{index}.tar"));
@@ -62,6 +67,19 @@ impl RealNode {
         }
         Ok(command)
     }
+}
+
+/// Copies archives of images to where the node's registry looks for them; one of the same name is replaced.
+fn keep_archives(archives: &[PathBuf], dir: &Path) -> Result<(), Error> {
+    fs::create_dir_all(dir).map_err(Error::io("make", dir))?;
+    for archive in archives {
+        let name = archive.file_stem().unwrap_or_default();
+        let kept = dir.join(name).with_extension("tar");
+        let new = kept.with_extension("new");
+        fs::copy(archive, &new).map_err(Error::io("copy", archive))?;
+        fs::rename(&new, &kept).map_err(Error::io("write", &kept))?;
+    }
+    Ok(())
 }
 
 /// Makes the archive of an image.

@@ -38,6 +38,7 @@ const FILES: &[(&str, &[u8])] = sources![
     "node/mounts.go",
     "node/network.go",
     "node/node.go",
+    "node/registry.go",
     "pki.go",
     "process.go",
     "readlogs.go",
@@ -53,6 +54,7 @@ const FILES: &[(&str, &[u8])] = sources![
     "support/go.sum",
     "support/images/main.go",
     "support/pause/main.go",
+    "support/registry/main.go",
 ];
 
 /// The patch release that is built as a version, such as `1.36.3`.

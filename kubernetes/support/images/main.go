@@ -1,6 +1,8 @@
-// images makes a container image of static programs, without a registry and without containers:
+// images makes a container image of static programs, or of all that is in a directory, without a
+// registry and without containers:
 //
 //	images -output pause.tar -name registry.k8s.io/pause:3.10.1 -file PAUSE=/pause -entrypoint /pause
+//	images -output nginx.tar -name nginx:latest -rootfs DIR -user 0:0 -entrypoint /usr/sbin/nginx
 //
 // The archive is an OCI layout, which containerd reads, and has the index that `docker load` and
 // `kind load image-archive` look for besides. The same input makes the same bytes.
@@ -35,21 +37,21 @@ import (
 // nobody is the user that images without a user of their own run as (distroless' "nonroot").
 const nobody = "65532:65532"
 
-// files is a flag that may be given several times.
-type files []string
+// values is a flag that may be given several times.
+type values []string
 
-func (f *files) String() string { return strings.Join(*f, ",") }
+func (v *values) String() string { return strings.Join(*v, ",") }
 
 // Set adds a value.
-func (f *files) Set(value string) error {
-	*f = append(*f, value)
+func (v *values) Set(value string) error {
+	*v = append(*v, value)
 	return nil
 }
 
 // wish is the command line.
 type wish struct {
-	output, name, entrypoint, user string
-	files                          files
+	output, name, rootfs, entrypoint, user string
+	files, arguments                       values
 }
 
 func main() {
@@ -58,7 +60,9 @@ func main() {
 	flag.StringVar(&w.name, "name", "", "the image's name with its tag")
 	flag.StringVar(&w.entrypoint, "entrypoint", "", "the program that a container of it runs")
 	flag.StringVar(&w.user, "user", nobody, "whom it runs as, `UID:GID`")
+	flag.StringVar(&w.rootfs, "rootfs", "", "a `DIRECTORY` whose content the image has")
 	flag.Var(&w.files, "file", "`FROM=TO`, repeatable: a file, and where it is in the image")
+	flag.Var(&w.arguments, "argument", "an argument of the program where a container names none, repeatable")
 	flag.Parse()
 	if err := w.make(); err != nil {
 		fmt.Fprintln(os.Stderr, "images:", err)
@@ -67,8 +71,8 @@ func main() {
 }
 
 func (w *wish) make() error {
-	if w.output == "" || w.entrypoint == "" || len(w.files) == 0 {
-		return errors.New("`-output`, `-entrypoint` and at least one `-file` are needed")
+	if w.output == "" || w.entrypoint == "" || len(w.files) == 0 && w.rootfs == "" {
+		return errors.New("`-output`, `-entrypoint`, and `-rootfs` or at least one `-file` are needed")
 	}
 	tag, err := name.NewTag(w.name)
 	if err != nil {
@@ -91,7 +95,7 @@ func (w *wish) make() error {
 	image, err = mutate.ConfigFile(image, &v1.ConfigFile{
 		Architecture: "amd64",
 		OS:           "linux",
-		Config:       v1.Config{Entrypoint: []string{w.entrypoint}, User: w.user, WorkingDir: "/"},
+		Config:       v1.Config{Entrypoint: []string{w.entrypoint}, Cmd: w.arguments, User: w.user, WorkingDir: "/"},
 		RootFS:       v1.RootFS{Type: "layers", DiffIDs: must(image.ConfigFile()).RootFS.DiffIDs},
 	})
 	if err != nil {
@@ -107,12 +111,17 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// layer is a tar of the files and the directories above them, with the programs' owner root and no
-// times.
+// layer is a tar of the directory's content, of the files and of the directories above them, all of
+// the owner root and without times.
 func (w *wish) layer() ([]byte, error) {
 	var buffer bytes.Buffer
 	archive := tar.NewWriter(&buffer)
 	made := map[string]bool{"/": true}
+	if w.rootfs != "" {
+		if err := addTree(archive, w.rootfs, made); err != nil {
+			return nil, err
+		}
+	}
 	for _, file := range w.files {
 		from, to, found := strings.Cut(file, "=")
 		if !found || !path.IsAbs(to) {
@@ -142,6 +151,54 @@ func (w *wish) layer() ([]byte, error) {
 		}
 	}
 	return buffer.Bytes(), archive.Close()
+}
+
+// addTree adds what is below a directory, in the order of names, and notes which directories there are.
+func addTree(archive *tar.Writer, root string, made map[string]bool) error {
+	return filepath.WalkDir(root, func(from string, entry fs.DirEntry, err error) error {
+		if err != nil || from == root {
+			return err
+		}
+		relative, err := filepath.Rel(root, from)
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		target := ""
+		if entry.Type()&fs.ModeSymlink != 0 {
+			if target, err = os.Readlink(from); err != nil {
+				return err
+			}
+		}
+		header, err := tar.FileInfoHeader(info, target)
+		if err != nil {
+			return err
+		}
+		*header = tar.Header{Typeflag: header.Typeflag, Name: relative, Linkname: target, Mode: header.Mode, Size: header.Size}
+		switch header.Typeflag {
+		case tar.TypeDir:
+			header.Name += "/"
+			made["/"+relative] = true
+		case tar.TypeReg, tar.TypeSymlink:
+		default:
+			return fmt.Errorf("`%s` is no file, directory or link", from)
+		}
+		if err := archive.WriteHeader(header); err != nil {
+			return err
+		}
+		if header.Typeflag != tar.TypeReg {
+			return nil
+		}
+		content, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		_, err = archive.Write(content)
+		return err
+	})
 }
 
 // above are the directories above a path, the topmost first.

@@ -28,6 +28,7 @@ mod orders;
 mod pods;
 mod power_cut;
 mod programs;
+mod pulls;
 mod refused;
 mod replicas;
 mod scheduler_agrees;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
     names::tests(&mut suite);
     orders::tests(&mut suite);
     programs::tests(&mut suite);
+    pulls::tests(&mut suite);
     refused::tests(&mut suite);
     why::tests(&mut suite);
     let code = suite.run(&arguments);

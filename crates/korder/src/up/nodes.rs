@@ -1,5 +1,6 @@
 //! The nodes that the user wants.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
@@ -20,6 +21,9 @@ pub(crate) struct NodeArguments {
     /// Whole CPUs of the real node are given to the containers that ask for them (the kubelet's `static` policy)
     #[arg(long, requires = "real_node")]
     exclusive_cpus: bool,
+    /// Archive of an image (of `docker save`, `make images` or such) that pods on the real node can pull by its name, repeatable
+    #[arg(long, requires = "real_node", value_name = "FILE")]
+    image: Vec<PathBuf>,
     /// How many simulated nodes there are [default: 3; beside a real node none, and tainted `kwok.x-k8s.io/node=fake`]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(..=5000))]
     nodes: Option<u16>,
@@ -51,6 +55,11 @@ impl NodeArguments {
         self.exclusive_cpus
     }
 
+    /// The archives of images that pods on the real node can pull.
+    pub(crate) fn images(&self) -> &[PathBuf] {
+        &self.image
+    }
+
     /// The labels that each node gets.
     pub(crate) fn labels(&self) -> Vec<(String, String)> {
         self.node_label.iter().map(|Pair { key, value }| (key.clone(), value.clone())).collect()
@@ -66,12 +75,13 @@ impl NodeArguments {
 
     /// The same as arguments of another `korder up`.
     pub(crate) fn to_arguments(&self) -> Vec<String> {
-        let Self { real_node, exclusive_cpus, nodes, node_label, node_taint, node_cpu, node_memory, node_resource } =
-            self;
+        let Self { real_node, exclusive_cpus, image, nodes, .. } = self;
+        let Self { node_label, node_taint, node_cpu, node_memory, node_resource, .. } = self;
         let mut arguments =
             vec![format!("--node-cpu={}", node_cpu.as_str()), format!("--node-memory={}", node_memory.as_str())];
         arguments.extend(real_node.then(|| "--real-node".to_owned()));
         arguments.extend(exclusive_cpus.then(|| "--exclusive-cpus".to_owned()));
+        arguments.extend(image.iter().map(|archive| format!("--image={}", archive.display())));
         arguments.extend(nodes.map(|nodes| format!("--nodes={nodes}")));
         arguments.extend(node_label.iter().map(|Pair { key, value }| format!("--node-label={key}={value}")));
         arguments.extend(

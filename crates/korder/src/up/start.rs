@@ -185,6 +185,7 @@ fn node_of_korder(programs: NodePrograms, wish: &Wish) -> anyhow::Result<RealNod
     Ok(RealNode {
         programs,
         images: vec![image],
+        archives: wish.nodes.images().to_vec(),
         labels: wish.nodes.labels(),
         exclusive_cpus: wish.nodes.exclusive_cpus(),
     })

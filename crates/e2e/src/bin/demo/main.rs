@@ -7,6 +7,7 @@ mod order;
 mod show;
 mod stage;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::chapter::Chapter;
 use crate::show::Show;
-use crate::stage::Stage;
+use crate::stage::{Nodes, Stage};
 
 /// Tell what korder does, on a Kubernetes made for it
 #[derive(Debug, Parser)]
@@ -28,6 +29,9 @@ struct Arguments {
     /// What to tell
     #[arg(long, default_value = chapter::ALL, value_parser = PossibleValuesParser::new(chapter::names()))]
     chapter: String,
+    /// Tell it between real containers, which pull this archive of an image; needs root and what `make e2e-deps` installs
+    #[arg(long, value_name = "IMAGE")]
+    real_node: Option<PathBuf>,
     /// Leave the cluster running, to look around in it
     #[arg(long)]
     keep: bool,
@@ -41,29 +45,33 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
     let runtime = e2e::runtime()?;
-    chapter::chosen(&arguments.chapter).try_for_each(|chapter| runtime.block_on(tell(chapter, arguments.keep, printer)))
+    chapter::chosen(&arguments.chapter).try_for_each(|chapter| runtime.block_on(tell(chapter, arguments, printer)))
 }
 
 /// Tells one chapter in a cluster of its own, which goes with it.
-async fn tell(chapter: &Chapter, keep: bool, printer: Printer) -> anyhow::Result<()> {
+async fn tell(chapter: &Chapter, arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut show = Show::new(printer);
     show.title(chapter.name, chapter.title)?;
     let stage = Stage::find(&mut show, printer).await?;
     let told = tokio::select! {
         biased;
-        told = perform(chapter, &stage, &mut show) => told,
+        told = perform(chapter, arguments, &stage, &mut show) => told,
         interrupted = interruption() => interrupted.and_then(|signal| Err(anyhow!("interrupted by {signal}"))),
     };
-    let closed = stage.close(&mut show, keep).await;
+    let closed = stage.close(&mut show, arguments.keep).await;
     told.with_context(|| format!("chapter `{}` was not seen to hold", chapter.name))?;
     closed?;
     show.end(chapter.name, started.elapsed())?;
     Ok(())
 }
 
-async fn perform(chapter: &Chapter, stage: &Stage, show: &mut Show) -> anyhow::Result<()> {
-    let cluster = stage.open(show, chapter.nodes).await?;
+async fn perform(chapter: &Chapter, arguments: &Arguments, stage: &Stage, show: &mut Show) -> anyhow::Result<()> {
+    let nodes = match &arguments.real_node {
+        Some(image) => Nodes::Real { image },
+        None => Nodes::Simulated { arguments: chapter.nodes },
+    };
+    let cluster = stage.open(show, nodes).await?;
     let told = (chapter.tell)(show, &cluster).await;
     if told.is_err() {
         show.aside("this does not hold; what is there instead:")?;

@@ -28,10 +28,27 @@ pub(crate) struct Stage {
     korder: String,
 }
 
+/// The nodes of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Nodes<'a> {
+    /// Those that these arguments of `korder up` say.
+    Simulated {
+        /// As they are typed.
+        arguments: &'a str,
+    },
+    /// One, whose pods are containers.
+    Real {
+        /// The archive of the image that they pull.
+        image: &'a Path,
+    },
+}
+
 /// A cluster with korder on it.
 pub(crate) struct Cluster {
     /// What the facts are checked with.
     pub(crate) client: Client,
+    /// Whether pods are containers here. Then there is one node, which has room for little more than the order.
+    pub(crate) is_real: bool,
     /// The directory of its state, for files of the story too.
     pub(crate) directory: PathBuf,
 }
@@ -64,23 +81,29 @@ impl Stage {
         Ok(Self { directory, korder })
     }
 
-    /// Starts the cluster with these arguments of `korder up`.
-    pub(crate) async fn open(&self, show: &mut Show, nodes: &str) -> anyhow::Result<Cluster> {
+    /// Starts the cluster.
+    pub(crate) async fn open(&self, show: &mut Show, nodes: Nodes<'_>) -> anyhow::Result<Cluster> {
         let Self { directory, korder } = self;
         let data_dir = directory.path();
         show.step("Kubernetes starts on this machine, and korder is installed on it")?;
-        show.run_within(UP_DEADLINE, &format!("{korder} up --detach --data-dir {} {nodes}", data_dir.display()))
+        let (is_real, arguments) = match nodes {
+            Nodes::Simulated { arguments } => (false, arguments.to_owned()),
+            Nodes::Real { image } => (true, format!("--real-node --image {}", image.display())),
+        };
+        show.run_within(UP_DEADLINE, &format!("{korder} up --detach --data-dir {} {arguments}", data_dir.display()))
             .await?;
         let kubeconfig = data_dir.join("kubeconfig");
         show.export("KUBECONFIG", kubeconfig.clone().into())?;
-        let cluster = Cluster { client: connect(&kubeconfig).await?, directory: data_dir.to_owned() };
+        let cluster = Cluster { client: connect(&kubeconfig).await?, is_real, directory: data_dir.to_owned() };
         let version = cluster.client.apiserver_version().await?.git_version;
         show.run("kubectl get nodes -L node-type").await?;
         let nodes = Api::<Node>::all(cluster.client.clone()).list(&ListParams::default().labels("node-type")).await?;
         let count = nodes.items.len();
-        show.holds(format_args!(
-            "this is Kubernetes {version}; its {count} compute nodes are simulated, all else is real"
-        ))?;
+        show.holds(if is_real {
+            format!("this is Kubernetes {version}; the pods of its compute node are containers on this machine")
+        } else {
+            format!("this is Kubernetes {version}; its {count} compute nodes are simulated, all else is real")
+        })?;
         show.run("kubectl api-resources --api-group core.korder.dev").await?;
         eventually("korder's programs run", async || ensure_programs_run(&cluster.client).await).await?;
         show.run("kubectl get deployments -n korder-system").await?;

@@ -71,6 +71,14 @@ async fn ensure_used(client: &Client, ticket: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The pod's container runs and is ready.
+pub(super) async fn runs(show: &mut Show) -> anyhow::Result<()> {
+    show.step("The pod runs")?;
+    show.run(&format!("kubectl wait --for=condition=Ready --timeout=60s pods {POD}")).await?;
+    show.holds("it is ready in its place")?;
+    Ok(())
+}
+
 /// What happened can be read from the events of the pod and of its ticket.
 pub(super) async fn read_the_story(
     show: &mut Show,

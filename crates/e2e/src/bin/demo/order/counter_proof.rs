@@ -1,12 +1,11 @@
 //! What becomes of a place that is given up without a hand-over.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
-use super::ORDER;
 use super::neighbours::{self, Waiting};
-use crate::objects::{NAMESPACE, Place, eventually, node_of, places};
+use crate::objects::{NAMESPACE, Place, eventually, node_of};
 use crate::show::Show;
 use crate::stage::Cluster;
 
@@ -33,8 +32,28 @@ pub(super) async fn free_a_place(
     .await?;
     neighbours::show_waiting(show).await?;
     show.holds(format_args!("`{taker}` has taken the place of `{ticket}` on `{node}`"))?;
-    eventually("the order is ready again", async || places(client, ORDER).await).await?;
-    show.run("kubectl get tickets").await?;
-    show.holds("the order has made up for it elsewhere")?;
+    Ok(())
+}
+
+/// The same of a whole order: all who wait take its places.
+pub(super) async fn free_all_places(
+    show: &mut Show,
+    Cluster { client, .. }: &Cluster,
+    waiting: &Waiting,
+) -> anyhow::Result<()> {
+    show.step("The counter-proof: places that are given up go to those who wait")?;
+    show.run("kubectl delete -f examples/order.yaml").await?;
+    let pods = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
+    eventually("all neighbours have a place", async || {
+        for (node, names) in waiting {
+            for name in names {
+                ensure!(node_of(&pods.get(name).await?) == Some(node), "`{name}` waits");
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    show.run(&format!("kubectl get pods -l {}", neighbours::LABEL)).await?;
+    show.holds("all who waited have a place")?;
     Ok(())
 }

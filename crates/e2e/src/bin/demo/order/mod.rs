@@ -24,8 +24,17 @@ pub(crate) async fn tell(show: &mut Show, cluster: &Cluster) -> anyhow::Result<(
     let neighbours = neighbours::move_in(show, cluster, &places).await?;
     let claimed = claim::claim(show, cluster, &places).await?;
     neighbours::still_wait(show, cluster, &neighbours).await?;
+    claim::runs(show).await?;
+    if cluster.is_real {
+        // On the one node the order waits for room like everybody else.
+        claim::read_the_story(show, cluster, &claimed).await?;
+        let places = shelf::refill_once_there_is_room(show, cluster).await?;
+        let neighbours = neighbours::move_in(show, cluster, &places).await?;
+        return counter_proof::free_all_places(show, cluster, &neighbours).await;
+    }
     shelf::refill(show, cluster, &places, &claimed).await?;
     claim::read_the_story(show, cluster, &claimed).await?;
     let untouched = places.iter().find(|place| place.ticket != claimed.ticket);
-    counter_proof::free_a_place(show, cluster, untouched, &neighbours).await
+    counter_proof::free_a_place(show, cluster, untouched, &neighbours).await?;
+    shelf::make_up(show, cluster).await
 }

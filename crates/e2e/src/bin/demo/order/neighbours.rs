@@ -17,7 +17,7 @@ const PLACE_MILLICORES: i64 = 500;
 /// Neighbours on each node beyond those that fit.
 const BEYOND: i64 = 2;
 /// What every neighbour carries.
-const LABEL: &str = "app=neighbour";
+pub(super) const LABEL: &str = "app=neighbour";
 /// What is shown of those that wait.
 const COLUMNS: &str = r"NAME:.metadata.name,PINNED-TO:.spec.nodeSelector.kubernetes\.io/hostname,PRIORITY:.spec.priority,WHY:.status.conditions[0].reason";
 /// The neighbours of one node.
@@ -29,7 +29,7 @@ pub(super) type Waiting = BTreeMap<String, BTreeSet<String>>;
 /// Fills every node on which the order has a place, and lets more pods wait there.
 pub(super) async fn move_in(
     show: &mut Show,
-    Cluster { client, directory }: &Cluster,
+    Cluster { client, directory, .. }: &Cluster,
     places: &[Place],
 ) -> anyhow::Result<Waiting> {
     show.step("Neighbours fill those nodes, and more of them wait for a place there")?;
@@ -41,7 +41,9 @@ pub(super) async fn move_in(
     }
     let file = directory.join("neighbours.yaml");
     fs::write(&file, deployments).with_context(|| format!("cannot write `{}`", file.display()))?;
-    show.aside(format_args!("pods as large as a ticket, pinned by `kubernetes.io/hostname`, {BEYOND} more than fit"))?;
+    show.aside(format_args!(
+        "pods with as much CPU as a ticket, pinned by `kubernetes.io/hostname`, {BEYOND} more than fit"
+    ))?;
     show.run(&format!("kubectl apply -f {}", file.display())).await?;
     let waiting = eventually("the nodes are full and more pods wait", async || {
         let mut waiting = Waiting::new();

@@ -6,8 +6,8 @@ use korder_api::names;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
 
-use super::ORDER;
 use super::claim::Claimed;
+use super::{ORDER, POD, neighbours};
 use crate::objects::{NAMESPACE, Place, eventually, places};
 use crate::show::Show;
 use crate::stage::Cluster;
@@ -51,6 +51,29 @@ pub(super) async fn refill(
     ensure_compute(client, &new).await?;
     show.holds(format_args!("`{ticket}` replaces `{}`, on another compute node, `{node}`", claimed.ticket))?;
     Ok(())
+}
+
+/// The order makes up for a place that it has lost.
+pub(super) async fn make_up(show: &mut Show, Cluster { client, .. }: &Cluster) -> anyhow::Result<()> {
+    eventually("the order is ready again", async || places(client, ORDER).await).await?;
+    show.run("kubectl get tickets").await?;
+    show.holds("the order has made up for it elsewhere")?;
+    Ok(())
+}
+
+/// Where there is but one node, and it is full, the order has to wait until others have left.
+pub(super) async fn refill_once_there_is_room(
+    show: &mut Show,
+    Cluster { client, .. }: &Cluster,
+) -> anyhow::Result<Vec<Place>> {
+    show.step("The order refills as soon as there is room")?;
+    show.run("kubectl get orders.core.korder.dev,tickets").await?;
+    show.run(&format!("kubectl delete deployments -l {}", neighbours::LABEL)).await?;
+    show.run(&format!("kubectl delete pods {POD}")).await?;
+    let places = eventually("the order is ready again", async || places(client, ORDER).await).await?;
+    show.run("kubectl get orders.core.korder.dev,tickets").await?;
+    show.holds(format_args!("the order holds {} places again", places.len()))?;
+    Ok(places)
 }
 
 /// The nodes are of the kind that the order asks for.
