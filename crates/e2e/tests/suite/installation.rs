@@ -33,7 +33,7 @@ pub(crate) async fn real_cluster() -> Result<Cluster> {
     let programs = cluster::binary::real_node(Version::of_environment()?, |_| ()).await?;
     let image =
         Image { name: concat!("korder:", env!("CARGO_PKG_VERSION")).to_owned(), program: korder_program().await? };
-    let node = RealNode { programs, images: vec![image], labels: vec![], exclusive_cpus: false };
+    let node = RealNode { programs, images: vec![image], archives: vec![], labels: vec![], exclusive_cpus: false };
     Ok(Cluster::temporary_with_real_node(node).await?)
 }
 
