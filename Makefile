@@ -14,8 +14,11 @@ KORDER := target/debug/korder
 # Only the last step of a build differs for a program that needs no library: what it is made of is compiled once.
 STATIC := -- -C target-feature=+crt-static
 VERSION := $(shell awk -F'"' '/^version/ { print $$2; exit }' Cargo.toml)
+# What `make images` writes, and where.
+IMAGE ?= korder:$(VERSION)
+ARCHIVE ?= $(CURDIR)/target/images/korder.tar
 
-.PHONY: help build test test-e2e test-matrix e2e-deps images soak simulate mutants bench lint chart lint-deploy fmt generate manifests install deploy undeploy uninstall run up down demo
+.PHONY: help build test test-e2e test-matrix e2e-deps images release soak simulate mutants bench lint chart lint-deploy fmt generate manifests install deploy undeploy uninstall run up down demo
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +28,7 @@ build: ## Build the programs
 	@ln -sf korder target/debug/kubectl-korder  # `kubectl korder` finds it by this name on the PATH
 
 test: build ## Run every test but those that take over two minutes
+	cd kubernetes/support && CGO_ENABLED=0 GOFLAGS=-trimpath go test ./...
 	$(CARGO) test --workspace --exclude e2e
 	$(CARGO) test -p e2e
 
@@ -39,11 +43,14 @@ test-matrix: build ## The same on each version of Kubernetes: 1.34, 1.35 and 1.3
 e2e-deps: ## Install what a real node needs of the distribution (root, Debian)
 	scripts/e2e-deps
 
-images: ## Write the images as archives into target/images
-	$(CARGO) rustc --release -p korder --bin korder $(STATIC)
-	@mkdir -p target/images
-	cd kubernetes/support && CGO_ENABLED=0 go run ./images -output $(CURDIR)/target/images/korder.tar -name korder:$(VERSION) \
+images: ## Write the image as an archive into target/images (IMAGE=korder:VERSION)
+	$(CARGO) rustc --locked --release -p korder --bin korder $(STATIC)
+	@mkdir -p $(dir $(ARCHIVE))
+	cd kubernetes/support && CGO_ENABLED=0 GOFLAGS=-trimpath go run ./images -output $(ARCHIVE) -name $(IMAGE) \
 		-file $(CURDIR)/target/release/korder=/korder -entrypoint /korder
+
+release: ## Make all files of a release into target/release-VERSION (VERSION=, REGISTRY=ghcr.io/example)
+	scripts/release $(VERSION) $(REGISTRY)
 
 soak: build ## Run the long tests: mixed load and faults, 1,000 hand-overs under theft, 5,000 histories and all pairs of crashes
 	$(CARGO) build -p e2e --bins

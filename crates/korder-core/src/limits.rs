@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopeSelector
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use korder_api::names::TWIN_PREFIX;
+
 use crate::reasons;
 
 /// Why there is no guardian of a ticket, as it stands in conditions.
@@ -70,15 +72,20 @@ impl Refusal {
 /// What a quota can limit for some pods only (`IsResourceQuotaScopeValidForResource` of Kubernetes).
 const SCOPED: [&str; 7] = ["pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 
+/// Scope of a quota: the priority classes of pods; and its operator.
+const PRIORITY_CLASS: &str = "PriorityClass";
+const NOT_IN: &str = "NotIn";
+
 /// The same quota for all pods but guardians.
 ///
 /// `twins` are the priority classes of guardians. A quota with a scope may only limit pods and amounts of CPU and memory:
-/// what else it limits goes into a second one, named `NAME-unscoped`. One that has a scope on priority classes already is
-/// left alone.
+/// what else it limits goes into a second one, named `NAME-unscoped`. One that leaves guardians out already leaves out those of
+/// these classes; one that has a scope on other priority classes is left alone.
 pub fn without_guardians(quota: &ResourceQuota, twins: Vec<String>) -> Vec<ResourceQuota> {
     let spec = quota.spec.clone().unwrap_or_default();
-    let selector = spec.scope_selector.clone().unwrap_or_default();
-    if is_on_classes(&selector) {
+    let mut scopes = spec.scope_selector.clone().and_then(|selector| selector.match_expressions).unwrap_or_default();
+    scopes.retain(|scope| !leaves_guardians_out(scope));
+    if scopes.iter().any(is_on_classes) {
         return vec![named(quota, "", spec)];
     }
     let (scoped, rest): (BTreeMap<String, Quantity>, BTreeMap<_, _>) = spec
@@ -87,15 +94,14 @@ pub fn without_guardians(quota: &ResourceQuota, twins: Vec<String>) -> Vec<Resou
         .unwrap_or_default()
         .into_iter()
         .partition(|(resource, _)| SCOPED.contains(&resource.as_str()));
-    let no_guardians = ScopedResourceSelectorRequirement {
-        scope_name: "PriorityClass".to_owned(),
-        operator: "NotIn".to_owned(),
+    scopes.push(ScopedResourceSelectorRequirement {
+        scope_name: PRIORITY_CLASS.to_owned(),
+        operator: NOT_IN.to_owned(),
         values: Some(twins),
-    };
-    let expressions = selector.match_expressions.into_iter().flatten().chain([no_guardians]).collect();
+    });
     let mut quotas = vec![];
     if !scoped.is_empty() {
-        let scope_selector = Some(ScopeSelector { match_expressions: Some(expressions) });
+        let scope_selector = Some(ScopeSelector { match_expressions: Some(scopes) });
         quotas.push(named(quota, "", ResourceQuotaSpec { hard: Some(scoped), scope_selector, ..spec.clone() }));
     }
     if !rest.is_empty() {
@@ -109,11 +115,21 @@ pub fn without_guardians(quota: &ResourceQuota, twins: Vec<String>) -> Vec<Resou
 pub fn counts_guardians(quota: &ResourceQuota) -> bool {
     let Some(spec) = &quota.spec else { return false };
     spec.hard.iter().flatten().any(|(resource, _)| SCOPED.contains(&resource.as_str()))
-        && !spec.scope_selector.as_ref().is_some_and(is_on_classes)
+        && !spec
+            .scope_selector
+            .iter()
+            .flat_map(|selector| selector.match_expressions.iter().flatten())
+            .any(is_on_classes)
 }
 
-fn is_on_classes(selector: &ScopeSelector) -> bool {
-    selector.match_expressions.iter().flatten().any(|requirement| requirement.scope_name == "PriorityClass")
+fn is_on_classes(scope: &ScopedResourceSelectorRequirement) -> bool {
+    scope.scope_name == PRIORITY_CLASS
+}
+
+/// Whether a scope is on all priority classes but some of guardians.
+fn leaves_guardians_out(scope: &ScopedResourceSelectorRequirement) -> bool {
+    let are_twins = |classes: &Vec<String>| classes.iter().all(|class| class.starts_with(TWIN_PREFIX));
+    is_on_classes(scope) && scope.operator == NOT_IN && scope.values.as_ref().is_some_and(are_twins)
 }
 
 fn named(quota: &ResourceQuota, suffix: &str, spec: ResourceQuotaSpec) -> ResourceQuota {
@@ -194,8 +210,25 @@ mod tests {
     }
 
     #[test]
-    fn what_it_has_made_is_left_alone() {
-        let once = without_guardians(&quota(&["pods"]), vec!["korder-guardian-0".to_owned()]);
-        assert_eq!(without_guardians(&once[0], vec!["korder-guardian-9".to_owned()]), once);
+    fn what_it_has_made_gets_new_classes_and_no_more() {
+        let twins =
+            |numbers: &[u8]| numbers.iter().map(|number| format!("korder-guardian-{number}")).collect::<Vec<_>>();
+        let once = without_guardians(&quota(&["pods"]), twins(&[0]));
+        assert_eq!(without_guardians(&once[0], twins(&[0])), once);
+        assert_eq!(without_guardians(&once[0], twins(&[0, 9])), without_guardians(&quota(&["pods"]), twins(&[0, 9])));
+    }
+
+    #[test]
+    fn a_scope_of_somebodys_on_classes_is_left_alone() {
+        let mut quota = quota(&["pods"]);
+        quota.spec.as_mut().unwrap().scope_selector = Some(ScopeSelector {
+            match_expressions: Some(vec![ScopedResourceSelectorRequirement {
+                scope_name: "PriorityClass".to_owned(),
+                operator: "In".to_owned(),
+                values: Some(vec!["high".to_owned()]),
+            }]),
+        });
+        assert_eq!(without_guardians(&quota, vec!["korder-guardian-0".to_owned()]), [quota.clone()]);
+        assert!(!counts_guardians(&quota));
     }
 }
