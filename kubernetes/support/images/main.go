@@ -150,7 +150,11 @@ func (w *wish) layer() ([]byte, error) {
 			return nil, err
 		}
 	}
-	return buffer.Bytes(), archive.Close()
+	// Before its bytes are taken: it writes the end.
+	if err := archive.Close(); err != nil {
+		return nil, err
+	}
+	return buffer.Bytes(), nil
 }
 
 // addTree adds what is below a directory, in the order of names, and notes which directories there are.
