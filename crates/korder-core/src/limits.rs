@@ -83,9 +83,10 @@ const NOT_IN: &str = "NotIn";
 /// these classes; one that has a scope on other priority classes is left alone.
 pub fn without_guardians(quota: &ResourceQuota, twins: Vec<String>) -> Vec<ResourceQuota> {
     let spec = quota.spec.clone().unwrap_or_default();
-    let mut scopes = spec.scope_selector.clone().and_then(|selector| selector.match_expressions).unwrap_or_default();
-    scopes.retain(|scope| !leaves_guardians_out(scope));
-    if scopes.iter().any(is_on_classes) {
+    let mut expressions =
+        spec.scope_selector.clone().and_then(|selector| selector.match_expressions).unwrap_or_default();
+    expressions.retain(|scope| !leaves_guardians_out(scope));
+    if expressions.iter().any(is_on_classes) {
         return vec![named(quota, "", spec)];
     }
     let (scoped, rest): (BTreeMap<String, Quantity>, BTreeMap<_, _>) = spec
@@ -94,14 +95,14 @@ pub fn without_guardians(quota: &ResourceQuota, twins: Vec<String>) -> Vec<Resou
         .unwrap_or_default()
         .into_iter()
         .partition(|(resource, _)| SCOPED.contains(&resource.as_str()));
-    scopes.push(ScopedResourceSelectorRequirement {
+    expressions.push(ScopedResourceSelectorRequirement {
         scope_name: PRIORITY_CLASS.to_owned(),
         operator: NOT_IN.to_owned(),
         values: Some(twins),
     });
     let mut quotas = vec![];
     if !scoped.is_empty() {
-        let scope_selector = Some(ScopeSelector { match_expressions: Some(scopes) });
+        let scope_selector = Some(ScopeSelector { match_expressions: Some(expressions) });
         quotas.push(named(quota, "", ResourceQuotaSpec { hard: Some(scoped), scope_selector, ..spec.clone() }));
     }
     if !rest.is_empty() {
