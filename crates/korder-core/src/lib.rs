@@ -11,6 +11,7 @@ pub mod fit;
 mod fixtures;
 pub mod guardian;
 pub mod handover;
+pub mod level;
 pub mod limits;
 pub mod matching;
 pub mod namespace;
