@@ -14,7 +14,7 @@ pub(crate) use held::{holds, too_small};
 pub use moving::{moved, unmoved};
 pub use object::{Owner, Template, Ticket};
 pub(crate) use owners::named_by;
-pub use owners::{has_seat, is_guardian_of, is_orphan, is_the_guardian_of, name_for, named_on};
+pub use owners::{deleted_again_from, has_seat, is_guardian_of, is_orphan, is_the_guardian_of, name_for, named_on};
 pub use status::{claimed, given_back, in_use, lost, not_removed, reason, refused};
 use status::{expired, held_status, pending, say, stalled};
 

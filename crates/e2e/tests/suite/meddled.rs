@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use e2e::objects::{Size, refreshed};
-use e2e::{Case, Log};
+use e2e::{Case, Log, Skipped};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use korder_api::order::RefreshPolicy;
@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_mins(3);
 pub(crate) fn tests(suite: &mut Suite) {
     suite.add(pods_that_are_meddled_with_give_their_tickets_back);
     suite.add(a_pod_that_can_t_be_written_keeps_no_ticket_from_others);
+    suite.add(a_guardian_whose_deletion_was_cut_short_goes);
 }
 
 async fn pods_that_are_meddled_with_give_their_tickets_back(case: &Case) -> Result<()> {
@@ -103,4 +104,46 @@ async fn a_pod_that_can_t_be_written_keeps_no_ticket_from_others(case: &Case) ->
 /// The names of the pods that tickets are given to, by uid.
 fn holders(log: &Log<Ticket>) -> BTreeMap<String, String> {
     log.objects().filter_map(|ticket| ticket.claim()).map(|claim| (claim.uid.clone(), claim.name.clone())).collect()
+}
+
+/// The API server writes a deletion down before it removes the pod, and may be left no time for the second: as when whoever
+/// asked for it is killed. Simulated nodes leave that as it is.
+async fn a_guardian_whose_deletion_was_cut_short_goes(case: &Case) -> Result<()> {
+    case.add_nodes(1, Size { cpu: "16", memory: "32Gi" }).await?;
+    case.create(&case.order("shelf", 16, SIZE)).await?;
+    order_is_ready(case, "shelf", 16).await?;
+    let mut cut = None;
+    for number in 1..=16 {
+        cut = cut_short(case, &names::guardian_name(&format!("shelf-{number}"))).await?;
+        if cut.is_some() {
+            break;
+        }
+    }
+    let Some(left) = cut else { bail!(Skipped("no deletion could be cut short".to_owned())) };
+    let gone = |log: &Log<Pod>| log.objects().all(|pod| pod.uid() != Some(left.clone())).then_some(());
+    case.pods.until("the guardian is gone", gone).await?;
+    order_is_ready(case, "shelf", 16).await?;
+    let lost = case.tickets.log().events().iter().any(|event| event.object.phase() == TicketPhase::Lost);
+    ensure!(!lost, "a ticket was lost");
+    Ok(())
+}
+
+/// Deletes a pod, and leaves the API server more and more time for it until there is an effect; the uid, if the pod is only
+/// marked.
+async fn cut_short(case: &Case, name: &str) -> Result<Option<String>> {
+    let (pods, client) = (case.api::<Pod>(), case.client());
+    let before = pods.get(name).await?;
+    for micros in (500..50_000).step_by(100) {
+        let path = format!("/api/v1/namespaces/{}/pods/{name}", case.namespace());
+        let uri = format!("{path}?gracePeriodSeconds=0&timeout={micros}us");
+        // Most of them fail for want of time.
+        let request = http::Request::delete(uri).body(Vec::new())?;
+        client.request_text(request).await.ok();
+        match pods.get_opt(name).await?.filter(|pod| pod.uid() == before.uid()) {
+            None => return Ok(None),
+            Some(pod) if pod.metadata.deletion_timestamp.is_some() => return Ok(pod.uid()),
+            Some(_) => {}
+        }
+    }
+    Ok(None)
 }

@@ -1,6 +1,7 @@
 //! The writes for a ticket, one at a time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -63,10 +64,7 @@ pub(super) async fn step(tickets: &Tickets, cx: &Context, seen: &Seen, step: Ste
 /// Removes the guardians under the names of a ticket's that are no ticket's, whether that ticket is there or not. Only the
 /// very version that names no owner: a pod that is somebody's by now stays.
 pub(super) async fn remove_orphans(tickets: &Tickets, key: &Key) -> Result<(), Failure> {
-    for name in [names::guardian_name(&key.name), names::other_guardian_name(&key.name)] {
-        let pod = tickets.caches.pods.get(&Key { namespace: key.namespace.clone(), name });
-        let of_ticket = |pod: &Pod| pod.label(names::LABEL_TICKET) == Some(&key.name);
-        let Some(orphan) = pod.filter(|pod| ticket::is_orphan(pod) && of_ticket(pod)) else { continue };
+    for orphan in guardians(tickets, key).filter(|pod| ticket::is_orphan(pod)) {
         match write::delete(&tickets.client, &tickets.caches.pods, orphan.as_ref(), true).await {
             // The ticket, if there is one, says that the pod is in its way.
             Err(error) if write::is_refused_for_good(&error) => {
@@ -76,6 +74,29 @@ pub(super) async fn remove_orphans(tickets: &Tickets, key: &Key) -> Result<(), F
         }
     }
     Ok(())
+}
+
+/// Ends deletions of guardians that were begun and not done; when to look again at what may still end by itself.
+pub(super) async fn delete_again(tickets: &Tickets, key: &Key, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+    let mut again = None;
+    for guardian in guardians(tickets, key) {
+        match ticket::deleted_again_from(&guardian) {
+            Some(due) if due <= now => {
+                let deleted = write::delete(&tickets.client, &tickets.caches.pods, guardian.as_ref(), false).await;
+                deleted.map_err(write::failure)?;
+            }
+            due => again = again.into_iter().chain(due).min(),
+        }
+    }
+    Ok(again)
+}
+
+/// The guardians under the names of a ticket's, whether that ticket is there or not.
+fn guardians(tickets: &Tickets, key: &Key) -> impl Iterator<Item = Arc<Pod>> {
+    let names = [names::guardian_name(&key.name), names::other_guardian_name(&key.name)];
+    let pods = names.map(|name| tickets.caches.pods.get(&Key { namespace: key.namespace.clone(), name }));
+    let ticket = key.name.clone();
+    pods.into_iter().flatten().filter(move |pod| pod.is_guardian() && pod.label(names::LABEL_TICKET) == Some(&ticket))
 }
 
 /// Whether a ticket, read live, is the version that we look at. It may have been moved or given away since, with the reply

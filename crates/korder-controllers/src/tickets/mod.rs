@@ -79,8 +79,9 @@ fn tickets_of_pod(change: &Change<Pod>) -> Vec<Key> {
         Some(Key::namespaced(namespace, ticket))
     }));
     // One that is left behind has no owner any more, only a label.
+    let is_left = |pod: &Pod| ticket::is_orphan(pod) || ticket::deleted_again_from(pod).is_some();
     tickets.extend(change.sides().filter_map(|pod| {
-        let ticket = pod.label(names::LABEL_TICKET).filter(|_| ticket::is_orphan(pod))?;
+        let ticket = pod.label(names::LABEL_TICKET).filter(|_| is_left(pod))?;
         Some(Key::namespaced(pod.namespace(), ticket))
     }));
     tickets.dedup();
@@ -97,11 +98,12 @@ struct Tickets {
 impl Reconciler<Key> for Tickets {
     async fn reconcile(&self, cx: Context, key: Key) -> Result<Outcome, Failure> {
         act::remove_orphans(self, &key).await?;
+        let again = act::delete_again(self, &key, cx.now()).await?;
         for _ in 0..MAX_STEPS {
-            let Some(seen) = observe::observe(&self.caches, &key) else { return Ok(Outcome::Done) };
-            let plan = ticket::plan(&seen.observed(), cx.now());
-            let Some(step) = plan.step else {
-                let wait = plan.wake.map(|wake| wake.duration_since(cx.now()));
+            let seen = observe::observe(&self.caches, &key);
+            let plan = seen.as_ref().map(|seen| ticket::plan(&seen.observed(), cx.now())).unwrap_or_default();
+            let (Some(seen), Some(step)) = (seen, plan.step) else {
+                let wait = plan.wake.into_iter().chain(again).min().map(|wake| wake.duration_since(cx.now()));
                 let after = |wait| Outcome::After(Duration::try_from(wait).unwrap_or_default());
                 return Ok(wait.map_or(Outcome::Done, after));
             };

@@ -1,9 +1,13 @@
 //! Which pods are whose: guardians of their tickets, and how a pod names the ticket that it has.
 
+use jiff::{SignedDuration, Timestamp};
 use korder_api::{TicketPhase, names};
 
 use super::Ticket;
 use crate::pod::Pod;
+
+/// A deletion that is done takes the API server milliseconds.
+const DELETED_WITHIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// Whether a pod is the guardian that was made for this very ticket.
 pub fn is_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
@@ -16,6 +20,18 @@ pub fn is_guardian_of(pod: &Pod, ticket: &Ticket) -> bool {
 /// ticket was removed without what belongs to it. (One that still names a ticket that is gone is removed by the collector.)
 pub fn is_orphan(pod: &Pod) -> bool {
     pod.is_guardian() && pod.metadata.deletion_timestamp.is_none() && pod.tickets.is_empty()
+}
+
+/// When a guardian is to be deleted again whose deletion was written down and not done. The API server makes two writes of a
+/// deletion without grace, and leaves out the second where whoever has asked for it dies in between (`BeforeDelete` in its
+/// `registry/rest`, which also says that asking again is what helps). A kubelet that is there makes up for it; no other
+/// does. None where it has time left, or a finalizer keeps it.
+pub fn deleted_again_from(pod: &Pod) -> Option<Timestamp> {
+    let meta = &pod.metadata;
+    let since = meta.deletion_timestamp.as_ref().filter(|_| pod.is_guardian())?.0;
+    let has_time = meta.deletion_grace_period_seconds.is_some_and(|grace| grace > 0);
+    let is_kept = meta.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
+    (!has_time && !is_kept).then_some(since + DELETED_WITHIN)
 }
 
 /// Whether a pod is the one guardian that holds this ticket's place, or is to.

@@ -229,6 +229,23 @@ fn a_guardian_that_does_not_go_costs_its_ticket() {
 }
 
 #[test]
+fn a_deletion_that_was_not_done_is_asked_for_again_unless_it_has_time_or_a_finalizer() {
+    let guardian = guardian(&ticket(1, Pending));
+    assert_eq!(deleted_again_from(&guardian), None);
+    // It was deleted at 20.
+    let mut going = ending(guardian);
+    assert_eq!(deleted_again_from(&going), Some(at(21)));
+    going.metadata.deletion_grace_period_seconds = Some(0);
+    assert_eq!(deleted_again_from(&going), Some(at(21)));
+    going.metadata.deletion_grace_period_seconds = Some(30);
+    assert_eq!(deleted_again_from(&going), None);
+    going.metadata.deletion_grace_period_seconds = Some(0);
+    going.metadata.finalizers = Some(vec!["example.com/hold".into()]);
+    assert_eq!(deleted_again_from(&going), None);
+    assert_eq!(deleted_again_from(&ending(claimant(1))), None);
+}
+
+#[test]
 fn a_pod_names_its_ticket_with_the_namespace_where_that_is_another_one() {
     let ticket = ticket(1, TicketPhase::Claimed);
     let mut pod = claimant(1);
