@@ -52,9 +52,10 @@ images: ## Write the image as an archive into target/images (IMAGE=korder:VERSIO
 release: ## Make all files of a release into target/release-VERSION (VERSION=, REGISTRY=ghcr.io/example)
 	scripts/release $(VERSION) $(REGISTRY)
 
-soak: build ## Run the long tests: mixed load and faults, 1,000 hand-overs under theft, 5,000 histories and all pairs of crashes
+soak: build ## Run the long tests: mixed load, faults during 500 claims each, 1,000 hand-overs under theft, 5,000 histories, all pairs of crashes
 	$(CARGO) build -p e2e --bins
 	target/debug/soak
+	KORDER_E2E_CLAIMS=500 $(CARGO) test -p e2e --test suite -- under_load --test-threads=1
 	KORDER_E2E_HANDOVERS=1000 $(CARGO) test -p e2e --test suite -- theft
 	$(CARGO) run --quiet --release -p korder-simulator -- --histories 5000 --pairs
 

@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use futures::TryStreamExt as _;
-use kube::api::{Api, ListParams, WatchEvent, WatchParams};
-use kube::{Resource, ResourceExt as _};
+use kube::Resource;
+use kube::api::{Api, ListParams, WatchParams};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::Shown;
+use crate::{Shown, follow};
 
 /// How long things may take that take a moment: long enough for a machine that has much else to do.
 pub const DEADLINE: Duration = Duration::from_mins(1);
@@ -89,7 +87,8 @@ impl<K: Resource> Log<K> {
     }
 }
 
-fn key<K: Resource>(object: &K) -> String {
+/// What an object is known by: `NAMESPACE/NAME`, or its name where it has no namespace.
+pub(crate) fn key<K: Resource>(object: &K) -> String {
     let meta = object.meta();
     let name = meta.name.as_deref().unwrap_or_default();
     meta.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
@@ -97,8 +96,7 @@ fn key<K: Resource>(object: &K) -> String {
 
 /// Follows every change of a kind of object, from the moment it is made until it is dropped.
 ///
-/// Nothing is left out: a watch that ends is taken up where it ended, and if the API server no longer has what came
-/// after, the history is broken and says so to everybody who waits on it.
+/// Nothing is left out ([`follow`]): where that can't be, the history is broken and says so to everybody who waits on it.
 #[derive(Debug)]
 pub struct History<K> {
     log: watch::Receiver<Log<K>>,
@@ -146,37 +144,6 @@ where
     /// What was seen so far. Not to be held across an await: new events wait for it.
     pub fn log(&self) -> watch::Ref<'_, Log<K>> {
         self.log.borrow()
-    }
-}
-
-/// Tells every change after a version, reading watches one after the other; ends when the API server no longer has what
-/// came next.
-pub async fn follow<K>(
-    api: &Api<K>,
-    params: &WatchParams,
-    mut version: String,
-    mut on: impl FnMut(Change, K),
-) -> Result<std::convert::Infallible>
-where
-    K: Resource + Clone + Debug + DeserializeOwned,
-{
-    loop {
-        let mut events = pin!(api.watch(params, &version).await.context("cannot watch")?);
-        // A stream that fails is taken up again like one that ends: the API server closes them under load.
-        while let Ok(Some(event)) = events.try_next().await {
-            let (change, object) = match event {
-                WatchEvent::Added(object) => (Change::Added, object),
-                WatchEvent::Modified(object) => (Change::Modified, object),
-                WatchEvent::Deleted(object) => (Change::Deleted, object),
-                WatchEvent::Bookmark(bookmark) => {
-                    version = bookmark.metadata.resource_version;
-                    continue;
-                }
-                WatchEvent::Error(status) => bail!("the watch was refused: {}", status.message),
-            };
-            version = object.resource_version().context("an object without a resource version")?;
-            on(change, object);
-        }
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod audit;
 mod case;
 mod environment;
+mod follow;
 mod history;
 mod kubectl;
 pub mod objects;
@@ -24,7 +25,8 @@ mod up;
 
 pub use case::{Case, Skipped, told};
 pub use environment::{Environment, Nodes};
-pub use history::{Change, DEADLINE, Event, History, Log, follow};
+pub use follow::{follow, is_away};
+pub use history::{Change, DEADLINE, Event, History, Log};
 pub use kubectl::{Kubectl, Output};
 pub use runtime::runtime;
 pub use shown::Shown;

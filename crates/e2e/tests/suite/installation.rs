@@ -15,6 +15,7 @@ use korder_api::names;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::config::{AuthInfo, Kubeconfig};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -96,12 +97,7 @@ impl Korder {
         let webhook =
             self.start(client, names::WEBHOOK_NAME, &["webhook", "--listen", &format!("127.0.0.1:{port}")]).await?;
         let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-        let here = json!([
-            {"op": "remove", "path": "/webhooks/0/clientConfig/service"},
-            {"op": "add", "path": "/webhooks/0/clientConfig/url", "value": format!("https://127.0.0.1:{port}/gate")},
-        ]);
-        let patch: Patch<()> = Patch::Json(serde_json::from_value(here)?);
-        api.patch(GATE, &PatchParams::default(), &patch).await.context("cannot say where the webhook is")?;
+        webhook_is_at(&api, port).await?;
         self.authority(client).await?;
         Ok(webhook)
     }
@@ -133,4 +129,24 @@ impl Korder {
         std::fs::write(&path, serde_saphyr::to_string(&access)?)?;
         Ok(path)
     }
+}
+
+/// Tells the API server to ask the webhook on this port of the host.
+pub(crate) async fn webhook_is_at(api: &Api<MutatingWebhookConfiguration>, port: u16) -> Result<()> {
+    let configured = api.get(GATE).await.context("the webhook is not installed")?;
+    let config = configured.webhooks.iter().flatten().next().map(|webhook| &webhook.client_config);
+    let url = format!("https://127.0.0.1:{port}/gate");
+    let mut here = vec![json!({"op": "add", "path": "/webhooks/0/clientConfig/url", "value": url})];
+    if config.is_some_and(|config| config.service.is_some()) {
+        here.push(json!({"op": "remove", "path": "/webhooks/0/clientConfig/service"}));
+    }
+    let patch: Patch<()> = Patch::Json(serde_json::from_value(json!(here))?);
+    api.patch(GATE, &PatchParams::default(), &patch).await.context("cannot say where the webhook is").map(drop)
+}
+
+/// Sends a signal to a program.
+pub(crate) fn signal(process: &Child, signal: Signal) -> Result<()> {
+    let pid = process.id().context("a program has ended by itself")?;
+    let pid = Pid::from_raw(pid.cast_signed()).context("a process without an id")?;
+    kill_process(pid, signal).context("cannot send a signal")
 }

@@ -12,13 +12,13 @@ use kube::api::{Api, PostParams};
 use crate::installation::{GATE, Korder, cluster};
 use crate::suite::Suite;
 use crate::until::pod_is_bound;
-use crate::{examples, gate};
+use crate::{examples, gate, webhook};
 
 pub(crate) fn tests(suite: &mut Suite) {
-    suite.add_with_own_cluster(the_webhook_does_what_the_policy_does);
+    suite.add_with_own_cluster(the_webhook_does_what_the_policy_does_and_goes_wrong_under_load);
 }
 
-async fn the_webhook_does_what_the_policy_does() -> Result<()> {
+async fn the_webhook_does_what_the_policy_does_and_goes_wrong_under_load() -> Result<()> {
     let cluster = cluster().await?;
     let korder = Korder::on(&cluster).await?;
     let first = korder.run(&["install", "--gate", "webhook"]).await?;
@@ -35,6 +35,8 @@ async fn the_webhook_does_what_the_policy_does() -> Result<()> {
     Case::run(&environment, "webhook-dry-run", gate::a_dry_run_leaves_nothing_behind).await?;
     Case::run(&environment, "webhook-example", examples::an_order_becomes_tickets_and_a_pod_takes_one_on_a_full_node)
         .await?;
+    let test = async |case: &Case| webhook::goes_wrong_under_load(case, &korder, &mut webhook).await;
+    Case::run(&environment, "webhook-goes-wrong", test).await?;
     webhook.kill().await.context("cannot kill the webhook")?;
     Case::run(&environment, "webhook-away", without_the_webhook).await?;
     uninstalled(&korder, &client).await?;

@@ -19,7 +19,9 @@ mod helm;
 mod idle;
 mod installation;
 mod installed;
+mod killed;
 mod limits;
+mod load;
 mod meddled;
 mod metrics;
 mod names;
@@ -37,6 +39,8 @@ mod taken_away;
 mod theft;
 mod uninstalled;
 mod until;
+mod upgraded;
+mod webhook;
 mod why;
 mod workloads;
 
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
     installed::tests(&mut suite);
     helm::tests(&mut suite);
     applied::tests(&mut suite);
+    killed::tests(&mut suite);
     replicas::tests(&mut suite);
     uninstalled::tests(&mut suite);
     metrics::tests(&mut suite);

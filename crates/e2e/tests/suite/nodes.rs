@@ -13,6 +13,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use crate::held::Held;
+use crate::load::{self, AT_ONCE, Load, claims};
 use crate::pods::node_of;
 use crate::suite::Suite;
 use crate::until::{event_tells, order_is_ready, pod_is_bound, pod_is_bound_within};
@@ -23,6 +24,8 @@ const SIZE: Size = Size::SMALL;
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Kubernetes takes most of a minute to notice that a kubelet is silent, and korder leaves the node a minute later.
 const SILENCE: Duration = Duration::from_mins(4);
+/// Once in so many claims a node goes in the middle of one, in three ways in turn.
+const CLAIMS_PER_NODE: usize = 10;
 
 pub(crate) fn tests(suite: &mut Suite) {
     suite.add(a_ticket_outlives_its_node);
@@ -30,6 +33,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.add(a_node_that_falls_silent_is_left);
     suite.add(a_claim_whose_node_is_deleted_ends_on_another);
     suite.add(a_claim_whose_node_is_cordoned_ends_on_another);
+    suite.add(nodes_go_under_load);
 }
 
 /// All tickets are ready on this node.
@@ -142,4 +146,31 @@ async fn a_claim_ends_on_another(case: &Case, go: impl AsyncFn(&str) -> Result<(
         log.objects().any(|ticket| ticket.phase() == TicketPhase::Used && of_pod(ticket)).then_some(())
     };
     case.tickets.until("its ticket is used", used).await
+}
+
+/// Cordoned, drained and deleted, each in the middle of hand-overs on it.
+async fn nodes_go_under_load(case: &Case) -> Result<()> {
+    let claims = claims()?;
+    let nodes = (claims / CLAIMS_PER_NODE).max(3);
+    let load = Load::start(case).await?;
+    let kubectl = case.kubectl();
+    let fault = async |load: &Load<'_>| {
+        for number in 0..nodes {
+            load.until_served(number * CLAIMS_PER_NODE).await?;
+            let node = load.amid_a_hand_over().await?;
+            match number % 3 {
+                0 => drop(kubectl.get(&["cordon", &node]).await?),
+                1 => drop(kubectl.get(&["drain", &node, "--force", "--timeout=30s"]).await?),
+                _ => {
+                    case.remove_node(&node).await?;
+                    case.add_nodes(1, load::NODE).await?;
+                    continue;
+                }
+            }
+            load.until_served(load.served() + AT_ONCE).await?;
+            kubectl.get(&["uncordon", &node]).await?;
+        }
+        Ok(())
+    };
+    load.run(&format!("{nodes} nodes cordoned, drained or deleted"), claims, fault).await
 }
