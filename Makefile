@@ -18,7 +18,7 @@ VERSION := $(shell awk -F'"' '/^version/ { print $$2; exit }' Cargo.toml)
 IMAGE ?= korder:$(VERSION)
 ARCHIVE ?= $(CURDIR)/target/images/korder.tar
 
-.PHONY: help build test test-e2e test-matrix e2e-deps images release soak simulate mutants bench lint chart lint-deploy fmt generate manifests install deploy undeploy uninstall run up down demo
+.PHONY: help build test test-e2e test-matrix e2e-deps images release soak simulate mutants bench bench-demand lint chart lint-deploy fmt generate manifests install deploy undeploy uninstall run up down demo
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,9 +65,14 @@ simulate: ## Run the controllers in the simulator, with every crash point of a c
 mutants: ## Leave out one rule after the other, and see that a test notices each
 	mutants/run.sh
 
-bench: ## Measure, and write docs/benchmarks.md; parts of it with ARGS="claims scale"
+bench: ## Measure, and write docs/benchmarks.md and docs/level.md; parts of the first with ARGS="claims scale"
 	$(CARGO) build --release -p korder
 	$(CARGO) run --quiet --release -p e2e --bin bench -- $(ARGS)
+	@# Parts are only printed.
+	$(if $(ARGS),,$(MAKE) bench-demand)
+
+bench-demand: ## Play three days of orders with levels fitted to them, and write docs/level.md (part of `make bench`)
+	$(CARGO) run --quiet --release -p korder-simulator --bin demand
 
 lint: ## Check format, lints, documentation and that what is generated is fresh
 	$(CARGO) fmt --all --check
