@@ -110,8 +110,10 @@ mod tests {
     #[test]
     fn no_source_file_is_forgotten() {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../kubernetes");
-        let in_folder: BTreeSet<_> =
-            files_below(&root).iter().map(|path| path.strip_prefix(&root).unwrap().display().to_string()).collect();
+        let in_folder =
+            files_below(&root).into_iter().map(|path| path.strip_prefix(&root).unwrap().display().to_string());
+        // Go's tests are no part of a program.
+        let in_folder: BTreeSet<_> = in_folder.filter(|name| !name.ends_with("_test.go")).collect();
         let embedded: BTreeSet<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(embedded, in_folder);
     }
