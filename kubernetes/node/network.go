@@ -27,17 +27,11 @@ const nodeInterface = "eth0"
 // linkToHost connects the network of the process `pid` with the host's by a veth pair, and returns the
 // node's address. The subnet stays the same over restarts where it is still free.
 func linkToHost(s *settings, pid int) (net.IP, error) {
-	subnet, err := chooseSubnet(s.path("node", "subnet"))
+	subnet, err := addLink(s, pid)
 	if err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("korder%d", subnet)
-	attributes := netlink.NewLinkAttrs()
-	attributes.Name = name
-	pair := &netlink.Veth{LinkAttrs: attributes, PeerName: nodeInterface, PeerNamespace: netlink.NsPid(pid)}
-	if err := netlink.LinkAdd(pair); err != nil {
-		return nil, fmt.Errorf("add `%s`: %w", name, err)
-	}
+	name := linkName(subnet)
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return nil, err
@@ -47,6 +41,30 @@ func linkToHost(s *settings, pid int) (net.IP, error) {
 	}
 	return linkAddress(subnet, nodeEnd).IP, netlink.LinkSetUp(link)
 }
+
+// addLink makes the veth pair, named after its subnet. Where another node starts at the same time, the
+// first to make the link has the subnet.
+func addLink(s *settings, pid int) (int, error) {
+	for range linkSubnets {
+		subnet, err := chooseSubnet(s.path("node", "subnet"))
+		if err != nil {
+			return 0, err
+		}
+		attributes := netlink.NewLinkAttrs()
+		attributes.Name = linkName(subnet)
+		pair := &netlink.Veth{LinkAttrs: attributes, PeerName: nodeInterface, PeerNamespace: netlink.NsPid(pid)}
+		err = netlink.LinkAdd(pair)
+		if err == nil {
+			return subnet, nil
+		}
+		if !errors.Is(err, unix.EEXIST) {
+			return 0, fmt.Errorf("add `%s`: %w", attributes.Name, err)
+		}
+	}
+	return 0, errors.New("others take each subnet first")
+}
+
+func linkName(subnet int) string { return fmt.Sprintf("korder%d", subnet) }
 
 // setUpNetwork readies the node's own network, which has a link to the host: all addresses are sent
 // there, where nothing is forwarded. Without a default route no Service address would be reached.
@@ -86,7 +104,11 @@ func chooseSubnet(file string) (int, error) {
 	for _, address := range addresses {
 		taken[address.IP.String()] = true
 	}
-	free := func(subnet int) bool { return !taken[linkAddress(subnet, hostEnd).IP.String()] }
+	free := func(subnet int) bool {
+		// A link without an address is another node's that is just starting.
+		_, err := netlink.LinkByName(linkName(subnet))
+		return err != nil && !taken[linkAddress(subnet, hostEnd).IP.String()]
+	}
 	if text, err := os.ReadFile(file); err == nil {
 		var last int
 		if _, err := fmt.Sscan(strings.TrimSpace(string(text)), &last); err == nil && last >= 0 && last < linkSubnets && free(last) {

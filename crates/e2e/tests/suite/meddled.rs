@@ -109,31 +109,40 @@ fn holders(log: &Log<Ticket>) -> BTreeMap<String, String> {
 /// The API server writes a deletion down before it removes the pod, and may be left no time for the second: as when whoever
 /// asked for it is killed. Simulated nodes leave that as it is.
 async fn a_guardian_whose_deletion_was_cut_short_goes(case: &Case) -> Result<()> {
-    case.add_nodes(1, Size { cpu: "16", memory: "32Gi" }).await?;
-    case.create(&case.order("shelf", 16, SIZE)).await?;
-    order_is_ready(case, "shelf", 16).await?;
-    let mut cut = None;
-    for number in 1..=16 {
-        cut = cut_short(case, &names::guardian_name(&format!("shelf-{number}"))).await?;
+    case.add_nodes(1, Size { cpu: "64", memory: "128Gi" }).await?;
+    case.create(&case.order("shelf", GUARDIANS, SIZE)).await?;
+    order_is_ready(case, "shelf", GUARDIANS).await?;
+    let (mut cut, mut micros) = (None, LEAST_MICROS);
+    for number in 1..=GUARDIANS {
+        cut = cut_short(case, &names::guardian_name(&format!("shelf-{number}")), &mut micros).await?;
         if cut.is_some() {
             break;
         }
+        // The next one needs about as much.
+        micros = micros.saturating_sub(STEP_MICROS * 20).max(LEAST_MICROS);
     }
     let Some(left) = cut else { bail!(Skipped("no deletion could be cut short".to_owned())) };
     let gone = |log: &Log<Pod>| log.objects().all(|pod| pod.uid() != Some(left.clone())).then_some(());
     case.pods.until("the guardian is gone", gone).await?;
-    order_is_ready(case, "shelf", 16).await?;
+    order_is_ready(case, "shelf", GUARDIANS).await?;
     let lost = case.tickets.log().events().iter().any(|event| event.object.phase() == TicketPhase::Lost);
     ensure!(!lost, "a ticket was lost");
     Ok(())
 }
 
+/// Of so many guardians one is left marked, more likely than not by far.
+const GUARDIANS: i32 = 32;
+/// How much time the API server is left for a deletion, and how much more the next time.
+const LEAST_MICROS: u32 = 500;
+const MOST_MICROS: u32 = 50_000;
+const STEP_MICROS: u32 = 100;
+
 /// Deletes a pod, and leaves the API server more and more time for it until there is an effect; the uid, if the pod is only
 /// marked.
-async fn cut_short(case: &Case, name: &str) -> Result<Option<String>> {
+async fn cut_short(case: &Case, name: &str, micros: &mut u32) -> Result<Option<String>> {
     let (pods, client) = (case.api::<Pod>(), case.client());
     let before = pods.get(name).await?;
-    for micros in (500..50_000).step_by(100) {
+    while *micros < MOST_MICROS {
         let path = format!("/api/v1/namespaces/{}/pods/{name}", case.namespace());
         let uri = format!("{path}?gracePeriodSeconds=0&timeout={micros}us");
         // Most of them fail for want of time.
@@ -142,7 +151,7 @@ async fn cut_short(case: &Case, name: &str) -> Result<Option<String>> {
         match pods.get_opt(name).await?.filter(|pod| pod.uid() == before.uid()) {
             None => return Ok(None),
             Some(pod) if pod.metadata.deletion_timestamp.is_some() => return Ok(pod.uid()),
-            Some(_) => {}
+            Some(_) => *micros += STEP_MICROS,
         }
     }
     Ok(None)
