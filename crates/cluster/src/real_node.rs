@@ -73,9 +73,8 @@ impl RealNode {
 fn keep_archives(archives: &[PathBuf], dir: &Path) -> Result<(), Error> {
     fs::create_dir_all(dir).map_err(Error::io("make", dir))?;
     for archive in archives {
-        let name = archive.file_stem().unwrap_or_default();
-        let kept = dir.join(name).with_extension("tar");
-        let new = kept.with_extension("new");
+        let name = archive.file_stem().unwrap_or_default().display();
+        let (kept, new) = (dir.join(format!("{name}.tar")), dir.join(format!("{name}.new")));
         fs::copy(archive, &new).map_err(Error::io("copy", archive))?;
         fs::rename(&new, &kept).map_err(Error::io("write", &kept))?;
     }

@@ -21,7 +21,7 @@ pub(crate) struct NodeArguments {
     /// Whole CPUs of the real node are given to the containers that ask for them (the kubelet's `static` policy)
     #[arg(long, requires = "real_node")]
     exclusive_cpus: bool,
-    /// Archive of an image (of `docker save`, `make images` or such) that pods on the real node can pull by its name, repeatable
+    /// Archive of an image (of `docker save`, `make images`) that pods on the real node can pull by its name, repeatable
     #[arg(long, requires = "real_node", value_name = "FILE")]
     image: Vec<PathBuf>,
     /// How many simulated nodes there are [default: 3; beside a real node none, and tainted `kwok.x-k8s.io/node=fake`]
@@ -75,8 +75,17 @@ impl NodeArguments {
 
     /// The same as arguments of another `korder up`.
     pub(crate) fn to_arguments(&self) -> Vec<String> {
-        let Self { real_node, exclusive_cpus, image, nodes, .. } = self;
-        let Self { node_label, node_taint, node_cpu, node_memory, node_resource, .. } = self;
+        let Self {
+            real_node,
+            exclusive_cpus,
+            image,
+            nodes,
+            node_label,
+            node_taint,
+            node_cpu,
+            node_memory,
+            node_resource,
+        } = self;
         let mut arguments =
             vec![format!("--node-cpu={}", node_cpu.as_str()), format!("--node-memory={}", node_memory.as_str())];
         arguments.extend(real_node.then(|| "--real-node".to_owned()));
