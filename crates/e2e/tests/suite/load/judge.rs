@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Result, ensure};
 use e2e::audit::Auditor;
@@ -36,10 +37,11 @@ impl Load<'_> {
         self.nobody_wrote_to_bystanders()?;
 
         let (served, refused, passed) = (self.served(), self.refused(), *self.passed.borrow());
+        let elsewhere = self.elsewhere.load(Ordering::Relaxed);
         let slowest = self.slowest.lock().unwrap_or_else(PoisonError::into_inner).as_secs_f32();
         Ok(format!(
-            "{served} claimants served, {refused} times one was refused; {accounts}; {passed} other pods, each let in within \
-             {slowest:.2} s"
+            "{served} claimants served, {elsewhere} of them elsewhere, {refused} times one was refused; {accounts}; {passed} \
+             other pods, each let in within {slowest:.2} s"
         ))
     }
 

@@ -7,13 +7,13 @@
 mod judge;
 
 use std::future::ready;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::objects::{self, OnNodesOf as _, Size};
-use e2e::{Case, History, Log, is_away};
+use e2e::{Case, Change, History, Log, is_away};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use korder_api::{Ticket, TicketPhase, names};
@@ -63,6 +63,8 @@ pub(crate) struct Load<'a> {
     served: watch::Sender<usize>,
     /// Claimants that are there, behind the gate.
     let_in: watch::Sender<usize>,
+    /// Claimants among them that were bound to another node than their ticket's.
+    elsewhere: AtomicUsize,
     /// How often one was refused at the door, and tried again.
     refused: watch::Sender<usize>,
     /// What it was told the last time.
@@ -91,6 +93,7 @@ impl<'a> Load<'a> {
             bystanders_node,
             served: watch::Sender::default(),
             let_in: watch::Sender::default(),
+            elsewhere: AtomicUsize::default(),
             refused: watch::Sender::default(),
             refusal: Mutex::default(),
             passed: watch::Sender::default(),
@@ -181,6 +184,13 @@ impl<'a> Load<'a> {
         self.case.tickets.until_within(PATIENCE, "a ticket is being handed over", node).await
     }
 
+    /// Whether any node was ever cordoned, or deleted.
+    fn a_node_went(&self) -> bool {
+        let log = self.nodes.log();
+        let cordoned = |node: &Node| node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
+        log.events().iter().any(|event| event.change == Change::Deleted || cordoned(&event.object))
+    }
+
     /// Comes, takes a ticket, and goes.
     async fn claimant(&self, number: usize) -> Result<()> {
         let name = format!("claimant-{number}");
@@ -196,11 +206,19 @@ impl<'a> Load<'a> {
         let used = self.case.tickets.until_within(PATIENCE, format!("a ticket is used by pod `{name}`"), is_used);
         let is_gone = |log: &Log<Pod>| log.get(&name).is_none().then_some(());
         let gone = self.case.pods.until_within(2 * PATIENCE, "", is_gone);
+        let is_elsewhere =
+            |log: &Log<Pod>| (self.a_node_went() && log.get(&name).is_some_and(|pod| is_elsewhere(pod))).then_some(());
+        let elsewhere = self.case.pods.until_within(2 * PATIENCE, "", is_elsewhere);
         tokio::select! {
             biased;
             used = used => used?,
             // Its node was drained, or deleted.
             gone = gone => gone?,
+            // It was cordoned when the pod's gate was off already: the scheduler has found another place for it.
+            elsewhere = elsewhere => {
+                elsewhere?;
+                self.elsewhere.fetch_add(1, Ordering::Relaxed);
+            }
         }
         self.served.send_modify(|served| *served += 1);
         self.remove(&name).await
@@ -280,6 +298,13 @@ impl<'a> Load<'a> {
             }
         }
     }
+}
+
+/// Whether a pod with a claim was bound to another node than its ticket's, which was given back.
+fn is_elsewhere(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+    let mut conditions = conditions.filter(|one| one.type_ == names::CONDITION_TICKET_BOUND && one.status == "False");
+    node_of(pod).is_some() && conditions.any(|one| one.reason.as_deref() == Some("PlaceLost"))
 }
 
 /// Waits until a count is reached.
