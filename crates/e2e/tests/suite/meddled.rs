@@ -140,14 +140,13 @@ const MOST_MICROS: u32 = 500_000;
 /// Deletes a pod, and leaves the API server more and more time for it until there is an effect; the uid, if the pod is only
 /// marked.
 async fn cut_short(case: &Case, name: &str, micros: &mut u32) -> Result<Option<String>> {
-    let (pods, client) = (case.api::<Pod>(), case.client());
+    let pods = case.api::<Pod>();
     let before = pods.get(name).await?;
     while *micros < MOST_MICROS {
         let path = format!("/api/v1/namespaces/{}/pods/{name}", case.namespace());
         let uri = format!("{path}?gracePeriodSeconds=0&timeout={micros}us");
-        // Most of them fail for want of time.
-        let request = http::Request::delete(uri).body(Vec::new())?;
-        client.request_text(request).await.ok();
+        // Most of them fail for want of time; kubectl does not try again by itself, as other clients do.
+        case.kubectl().run(&["delete", "--raw", &uri], "").await?;
         match pods.get_opt(name).await?.filter(|pod| pod.uid() == before.uid()) {
             None => return Ok(None),
             Some(pod) if pod.metadata.deletion_timestamp.is_some() => return Ok(pod.uid()),
