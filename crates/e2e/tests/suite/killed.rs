@@ -57,9 +57,7 @@ async fn controllers_are_killed(case: &Case, korder: &Korder) -> Result<()> {
     let what = format!("Controllers killed {kills} times");
     let fault = async |load: &Load<'_>| {
         for kill in 0..kills {
-            load.until_served(kill * CLAIMS_PER_KILL).await?;
-            load.amid_a_hand_over().await?;
-            tokio::time::sleep(Duration::from_millis(random.random_range(RANDOM_MILLIS))).await;
+            at_a_random_moment(load, kill * CLAIMS_PER_KILL, &mut random).await?;
             ensure!(controllers.try_wait()?.is_none(), "the controllers have ended by themselves");
             controllers.kill().await.context("cannot kill the controllers")?;
             controllers = start().await?;
@@ -78,9 +76,7 @@ async fn the_control_plane_is_killed(case: &Case, korder: &Korder, cluster: &mut
     let what = format!("Control plane killed {cuts} times");
     let fault = async |load: &Load<'_>| {
         for cut in 0..cuts {
-            load.until_served(cut * CLAIMS_PER_CUT).await?;
-            load.amid_a_hand_over().await?;
-            tokio::time::sleep(Duration::from_millis(random.random_range(RANDOM_MILLIS))).await;
+            at_a_random_moment(load, cut * CLAIMS_PER_CUT, &mut random).await?;
             let running = cluster.take().context("the control plane has not come back")?;
             *cluster = Some(running.kill_and_resume().await?);
         }
@@ -88,5 +84,13 @@ async fn the_control_plane_is_killed(case: &Case, korder: &Korder, cluster: &mut
     };
     load.run(&what, claims, fault).await?;
     ensure!(controllers.try_wait()?.is_none(), "the controllers have ended when the API server was away");
+    Ok(())
+}
+
+/// Returns somewhere in a hand-over, once so many claimants were served.
+async fn at_a_random_moment(load: &Load<'_>, served: usize, random: &mut StdRng) -> Result<()> {
+    load.until_served(served).await?;
+    load.amid_a_hand_over().await?;
+    tokio::time::sleep(Duration::from_millis(random.random_range(RANDOM_MILLIS))).await;
     Ok(())
 }

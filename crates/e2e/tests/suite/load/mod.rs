@@ -6,6 +6,7 @@
 
 mod judge;
 
+use std::collections::BTreeSet;
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -184,11 +185,16 @@ impl<'a> Load<'a> {
         self.case.tickets.until_within(PATIENCE, "a ticket is being handed over", node).await
     }
 
-    /// Whether any node was ever cordoned, or deleted.
-    fn a_node_went(&self) -> bool {
-        let log = self.nodes.log();
+    /// Whether a node that a pod was promised a place on was cordoned, or deleted.
+    fn its_node_went(&self, uid: Option<&String>) -> bool {
+        let tickets = self.case.tickets.log();
+        let claims = tickets.events().iter().filter_map(|event| event.object.status.as_ref());
+        let its = claims.filter(|status| status.claim_ref.as_ref().map(|claim| &claim.uid) == uid);
+        let promised: BTreeSet<&str> = its.filter_map(|status| status.node_name.as_deref()).collect();
+        let nodes = self.nodes.log();
         let cordoned = |node: &Node| node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
-        log.events().iter().any(|event| event.change == Change::Deleted || cordoned(&event.object))
+        let mut went = nodes.events().iter().filter(|event| event.change == Change::Deleted || cordoned(&event.object));
+        went.any(|event| promised.contains(event.object.name_any().as_str()))
     }
 
     /// Comes, takes a ticket, and goes.
@@ -206,8 +212,10 @@ impl<'a> Load<'a> {
         let used = self.case.tickets.until_within(PATIENCE, format!("a ticket is used by pod `{name}`"), is_used);
         let is_gone = |log: &Log<Pod>| log.get(&name).is_none().then_some(());
         let gone = self.case.pods.until_within(2 * PATIENCE, "", is_gone);
-        let is_elsewhere =
-            |log: &Log<Pod>| (self.a_node_went() && log.get(&name).is_some_and(|pod| is_elsewhere(pod))).then_some(());
+        let is_elsewhere = |log: &Log<Pod>| {
+            let elsewhere = log.get(&name).is_some_and(|pod| is_elsewhere(pod));
+            (elsewhere && self.its_node_went(made.metadata.uid.as_ref())).then_some(())
+        };
         let elsewhere = self.case.pods.until_within(2 * PATIENCE, "", is_elsewhere);
         tokio::select! {
             biased;
