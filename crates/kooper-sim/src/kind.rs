@@ -107,6 +107,7 @@ impl Kind {
             Self::native("storage.k8s.io", "StorageClass", "storageclasses").cluster_scoped(),
             Self::core("Secret", "secrets").with_selectable_field("type"),
             Self::core("ServiceAccount", "serviceaccounts"),
+            Self::native("batch", "Job", "jobs").with_status(),
             Self::native("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions")
                 .with_rules(Rules::Definition)
                 .cluster_scoped()

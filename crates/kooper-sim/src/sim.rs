@@ -11,7 +11,7 @@ use kube::core::Status;
 use serde_json::{Value, json};
 use tower::Layer as _;
 
-use crate::actors::{KubeletOptions, SchedulerOptions, garbage, kubelet, scheduler};
+use crate::actors::{JobOptions, KubeletOptions, SchedulerOptions, garbage, jobs, kubelet, scheduler};
 use crate::admission::{Admission, AdmissionRequest, Denial};
 use crate::clock::Clock;
 use crate::fault::{FaultLayer, FaultPlan, Faults};
@@ -188,6 +188,11 @@ impl Sim {
     /// The garbage collector: deletes in the background what has lost all its owners.
     pub fn garbage_collector(&self) -> impl Future<Output = Infallible> + Send + use<> {
         garbage::run(self.clone())
+    }
+
+    /// The controller of Jobs, which also plays their pods.
+    pub fn jobs(&self, options: JobOptions) -> impl Future<Output = Infallible> + Send + use<> {
+        jobs::run(self.clone(), options)
     }
 
     fn create_as(&self, actor: &str, object: Value) -> Result<Arc<Object>, Box<Status>> {

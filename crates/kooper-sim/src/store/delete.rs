@@ -28,6 +28,9 @@ pub(crate) struct DeleteOptions {
     pub(crate) dry_run: Vec<String>,
 }
 
+/// The finalizer by which an object stays until the garbage collector has removed what it owns.
+pub(crate) const FOREGROUND: &str = "foregroundDeletion";
+
 /// What an object must still be to be deleted.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -49,7 +52,7 @@ impl Store {
     /// Deletes an object, or marks it as ending.
     ///
     /// # Errors
-    /// 404, 409 for preconditions that don't hold, 501 for propagation other than in the background.
+    /// 404, 409 for preconditions that don't hold, 501 where dependents are to be orphaned.
     pub(crate) fn delete(&mut self, call: &Call, key: &Key, options: &DeleteOptions) -> Result<Deleted, Refusal> {
         let kind = self.collection(&call.resource)?.kind.clone();
         let current = self.get(&call.resource, key)?.clone();
@@ -59,8 +62,14 @@ impl Store {
             Rules::Pod => Some(pod::grace_period(current.value(), options.grace_period_seconds)),
             _ => None,
         };
-        let has_finalizers = !meta::list(&current.value()["metadata"], "finalizers").is_empty();
-        match mark(current.value(), grace, has_finalizers, call.now) {
+        let mut ending = current.value().clone();
+        if options.propagation_policy.as_deref() == Some("Foreground") && !current.is_ending() {
+            let mut finalizers = meta::list(&ending["metadata"], "finalizers").to_vec();
+            finalizers.push(json!(FOREGROUND));
+            ending["metadata"]["finalizers"] = json!(finalizers);
+        }
+        let has_finalizers = !meta::list(&ending["metadata"], "finalizers").is_empty();
+        match mark(&ending, grace, has_finalizers, call.now) {
             Mark::Nothing => Ok(Deleted::Ending(current)),
             Mark::Remove => self.commit(call, Some(current), None).map(Deleted::Gone),
             Mark::Ending(marked) => self.commit(call, Some(current), Some(marked)).map(Deleted::Ending),
@@ -135,7 +144,7 @@ fn check_simulated(kind: &Kind, options: &DeleteOptions) -> Result<(), Refusal> 
         _ => {}
     }
     match options.propagation_policy.as_deref() {
-        None | Some("Background") if options.orphan_dependents.is_none() => Ok(()),
-        _ => Err(not_simulated("deletions that orphan dependents or wait for them; only `Background`")),
+        None | Some("Background" | "Foreground") if options.orphan_dependents.is_none() => Ok(()),
+        _ => Err(not_simulated("deletions that orphan dependents")),
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub(crate) use delete::{DeleteOptions, Deleted};
+pub(crate) use delete::{DeleteOptions, Deleted, FOREGROUND};
 pub(crate) use list::{ListOptions, Page};
 pub(crate) use patch::PatchType;
 pub(crate) use update::Change;

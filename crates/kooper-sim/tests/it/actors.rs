@@ -141,6 +141,37 @@ fn orphans_are_collected() {
 }
 
 #[test]
+fn who_is_deleted_in_the_foreground_waits_for_what_blocks_it() {
+    run(1, |sim| async move {
+        let http = Http::new(&sim);
+        beside(sim.garbage_collector(), async {
+            let owner = http.expect(201, "POST", SHOPS, shop("owner")).await;
+            let mut blocking = owned(shop("blocking"), &[&owner]);
+            blocking["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = json!(true);
+            blocking["metadata"]["finalizers"] = json!(["example.com/kept"]);
+            http.expect(201, "POST", SHOPS, blocking).await;
+            http.expect(201, "POST", SHOPS, owned(shop("other"), &[&owner])).await;
+            let foreground = json!({"propagationPolicy": "Foreground"});
+            let ending = http.expect(200, "DELETE", &format!("{SHOPS}/owner"), foreground.clone()).await;
+            assert_eq!(ending["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+            tokio::time::sleep(MINUTE).await;
+            assert_eq!(
+                sim.objects("shops.example.com").len(),
+                3,
+                "one is kept, the others wait for it or for its owner"
+            );
+            let free = json!({"metadata": {"finalizers": null}});
+            http.expect(200, "PATCH", &format!("{SHOPS}/blocking"), free).await;
+            sim.wait_until("all is gone", MINUTE, |sim| sim.objects("shops.example.com").is_empty()).await;
+            http.expect(201, "POST", SHOPS, shop("lonely")).await;
+            http.expect(200, "DELETE", &format!("{SHOPS}/lonely"), foreground).await;
+            sim.wait_until("it is gone", MINUTE, |sim| sim.objects("shops.example.com").is_empty()).await;
+        })
+        .await;
+    });
+}
+
+#[test]
 fn who_names_an_owner_that_never_was_goes_too() {
     run(1, |sim| async move {
         let http = Http::new(&sim);

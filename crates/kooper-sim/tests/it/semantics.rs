@@ -361,7 +361,7 @@ fn what_is_not_simulated_is_loud() {
             let http = Http::new(&sim);
             http.expect(201, "POST", SHOPS, shop("a")).await;
             let path = named(SHOPS, "a");
-            http.expect(501, "DELETE", &path, json!({"propagationPolicy": "Foreground"})).await;
+            http.expect(501, "DELETE", &path, json!({"propagationPolicy": "Orphan"})).await;
             http.expect(501, "PATCH", &format!("{path}?fieldValidation=Strict"), json!({})).await;
             http.expect(501, "GET", &format!("{path}/scale"), NONE).await;
             let table = "application/json;as=Table;g=meta.k8s.io;v=v1";
