@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ use crate::order::AllowedNamespaces;
     namespaced,
     status = "InventoryStatus",
     derive = "PartialEq",
+    validation = Rule::new("self.metadata.name.size() <= 52")
+        .message("the name of an inventory has at most 52 characters: its units append a number"),
     doc = "Keeps units of one item on the shelf: replenishes, depletes and retires them, and fits its level to the demand.",
     printcolumn = r#"{"name":"Ready","type":"integer","jsonPath":".status.ready"}"#,
     printcolumn = r#"{"name":"Producing","type":"integer","jsonPath":".status.producing"}"#,
@@ -98,6 +100,30 @@ pub struct InventorySpec {
     /// From which namespaces orders may take; `Same` where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
+}
+
+impl InventorySpec {
+    /// One of this item that says nothing else; `replicas` or `demand` is still to be set.
+    pub const fn of(item: Item) -> Self {
+        Self {
+            item,
+            replicas: None,
+            demand: None,
+            parallelism: None,
+            max_units: None,
+            paused: None,
+            max_age: None,
+            idle_after: None,
+            update_policy: None,
+            reclaim_policy: None,
+            reset: None,
+            probe: None,
+            inputs: BTreeMap::new(),
+            max_variants: None,
+            failed_retention: None,
+            allowed_namespaces: None,
+        }
+    }
 }
 
 /// Bounds and aim of a level that follows the orders.
@@ -248,6 +274,15 @@ pub struct InventoryStatus {
     /// Why the level is what it is, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Units that were made, ever: the number of the last one.
+    #[serde(default)]
+    pub issued: i64,
+    /// How many units in a row could not be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<i32>,
+    /// When the last of them failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure_time: Option<Time>,
     /// What the level's rule remembers, versioned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]

@@ -167,6 +167,13 @@ pub struct Output {
     pub sensitive: Option<bool>,
 }
 
+impl Output {
+    /// Whether it is kept in a Secret only.
+    pub fn is_sensitive(&self) -> bool {
+        self.from.secret_key.is_some() || self.sensitive == Some(true)
+    }
+}
+
 /// Where an output comes from: a job's result, or a field or Secret key of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

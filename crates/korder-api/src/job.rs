@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// A job that runs to completion once.
 ///
@@ -13,8 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Job {
     /// The pod to run, as in a Job; its restart policy is Never or `OnFailure`.
-    #[schemars(with = "BarePodTemplate")]
-    pub template: PodTemplateSpec,
+    pub template: PodTemplate,
     /// How often a failed pod is run again before the job has failed; 6 where not given, as for Jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
@@ -25,13 +25,12 @@ pub struct Job {
     pub active_deadline_seconds: Option<i64>,
 }
 
-/// The schema of a pod template without the descriptions.
-///
-/// With them one template takes 347 kB, and `kubectl apply` stops at 262,144 bytes an object, because it keeps a
-/// copy of it in an annotation. What the fields mean stands under `kubectl explain pod.spec`.
-struct BarePodTemplate;
+/// A pod template as it was submitted, with fields, too, of a newer Kubernetes than this korder knows: it is handed on, and is
+/// part of a unit's identity.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodTemplate(pub Map<String, Value>);
 
-impl JsonSchema for BarePodTemplate {
+impl JsonSchema for PodTemplate {
     fn schema_name() -> Cow<'static, str> {
         "PodTemplate".into()
     }
@@ -40,6 +39,8 @@ impl JsonSchema for BarePodTemplate {
         true
     }
 
+    // Without the descriptions: with them one template takes 347 kB, and `kubectl apply` stops at 262,144 bytes an object,
+    // because it keeps a copy of it in an annotation. What the fields mean stands under `kubectl explain pod.spec`.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let mut schema = schemars::generate::SchemaSettings::openapi3()
             .with(|settings| settings.inline_subschemas = true)

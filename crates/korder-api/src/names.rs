@@ -30,6 +30,14 @@ pub const ROLE_GUARDIAN: &str = "guardian";
 pub const LABEL_TICKET: &str = "korder.dev/ticket";
 /// Label on tickets and guardian pods: the order that they belong to.
 pub const LABEL_ORDER: &str = "korder.dev/order";
+/// Label on stocks, and on what produces them: the inventory that they belong to.
+pub const LABEL_INVENTORY: &str = "korder.dev/inventory";
+/// Label on inventories that were made for orders with inputs of their own: the inventory that they are variants of.
+pub const LABEL_VARIANT_OF: &str = "korder.dev/variant-of";
+/// Label on everything that a stock consists of or is produced by: the stock's name.
+pub const LABEL_STOCK: &str = "korder.dev/stock";
+/// Label on everything that a stock consists of or is produced by: the stock's uid.
+pub const LABEL_STOCK_UID: &str = "korder.dev/stock-uid";
 /// Label on the priority classes that korder makes for guardians.
 pub const LABEL_TWIN: &str = "korder.dev/priority-twin";
 
@@ -81,6 +89,22 @@ pub const CONDITION_TICKET_BOUND: &str = "korder.dev/TicketBound";
 /// Annotation on objects whose program runs as a process on the host and not as the pod that stands for it.
 pub const ANNOTATION_RUNS_ON: &str = "korder.dev/runs-on";
 
+/// Annotation of a job's pod template: the container whose termination message is the result; the first one where not given.
+pub const ANNOTATION_OUTPUT_CONTAINER: &str = "korder.dev/output-container";
+/// Annotation of a stock whose tear-down gets stuck: what is left of it is left.
+pub const ANNOTATION_ABANDON: &str = "korder.dev/abandon";
+/// Annotation of an inventory that was made for an order, and goes when nobody needs it any more.
+pub const ANNOTATION_MADE_FOR_ORDERS: &str = "korder.dev/made-for-orders";
+
+/// Finalizer of a stock: it stays until what it consists of is gone.
+pub const FINALIZER_TEARDOWN: &str = "korder.dev/teardown";
+/// Finalizer of a producing pod: it stays until its output is in the stock.
+pub const FINALIZER_OUTPUT: &str = "korder.dev/output";
+/// Finalizer of an inventory: it stays until the last of its units is given back.
+pub const FINALIZER_UNITS: &str = "korder.dev/units";
+
+/// How long an inventory's name may be: its stocks append an ordinal, and both must fit a label's value (63).
+pub const MAX_INVENTORY_NAME: usize = 52;
 /// How long an order's name may be: its tickets append an ordinal, and both must fit a label's value (63).
 pub const MAX_ORDER_NAME: usize = 52;
 

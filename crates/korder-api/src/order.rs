@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,7 @@ use crate::ticket::TicketSpec;
     shortname = "kord",
     category = "korder",
     derive = "PartialEq",
+    selectable = ".status.stockName",
     doc = "Things wanted before they are needed: a standing supply of capacity, or a request for stock.",
     scale(
         spec_replicas_path = ".spec.replicas",
@@ -36,6 +37,9 @@ use crate::ticket::TicketSpec;
     printcolumn = r#"{"name":"Ready","type":"integer","jsonPath":".status.ready"}"#,
     printcolumn = r#"{"name":"Claimed","type":"integer","jsonPath":".status.claimed"}"#,
     printcolumn = r#"{"name":"Used","type":"integer","jsonPath":".status.used"}"#,
+    printcolumn = r#"{"name":"Filled","type":"string","jsonPath":".status.filled"}"#,
+    printcolumn = r#"{"name":"Stock","type":"string","jsonPath":".status.stockName"}"#,
+    printcolumn = r#"{"name":"Waited","type":"string","jsonPath":".status.waited"}"#,
     printcolumn = r#"{"name":"Status","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Replicas","type":"integer","priority":1,"jsonPath":".spec.replicas"}"#,
@@ -332,6 +336,39 @@ pub struct OrderStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 131_072))]
     pub lost: Option<String>,
+    /// Request: the inventory that it stands in line at, as `NAMESPACE/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 317))]
+    pub inventory: Option<String>,
+    /// Request: how many units it has of those that it wants, as `1/1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub filled: Option<String>,
+    /// Request: the unit that it has, the first of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub stock_name: Option<String>,
+    /// Request: the units that it has, 100 of them at most; the others are found by their `status.claimRef.uid`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(max = 253)))]
+    pub stocks: Vec<String>,
+    /// Request: outputs of the unit, but for sensitive ones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub outputs: BTreeMap<String, String>,
+    /// Request: its number in line, once it had to wait; smaller ones came earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_sequence: Option<i64>,
+    /// Request: how long it waited for its units, as `20s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub waited: Option<String>,
+    /// Request: when it had all its units. `holdFor` counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filled_time: Option<Time>,
+    /// Request: when it ended: its units were given back, or it failed. `ttlSecondsAfterFinished` counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_time: Option<Time>,
     /// Selects the tickets of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]

@@ -1,6 +1,7 @@
 //! Stock: one unit of an inventory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -40,7 +41,7 @@ pub struct StockSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("a unit is what it was made as: it can't be changed"))]
     pub sku: String,
     /// The item as it stood when production began, so that a unit can be torn down after the inventory has changed.
-    pub item: Item,
+    pub item: Arc<Item>,
 }
 
 /// Where a unit is in its life.
@@ -59,6 +60,20 @@ pub enum StockPhase {
     Retiring,
     /// Could not be made; kept for a while to be looked at.
     Failed,
+}
+
+impl StockPhase {
+    /// The name that stands on the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Producing => "Producing",
+            Self::Ready => "Ready",
+            Self::Claimed => "Claimed",
+            Self::Resetting => "Resetting",
+            Self::Retiring => "Retiring",
+            Self::Failed => "Failed",
+        }
+    }
 }
 
 /// What has become of the unit.

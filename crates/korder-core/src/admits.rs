@@ -1,19 +1,19 @@
-//! Whose pods an order admits, as `allowedNamespaces` says; read as in the Gateway API.
+//! Whose pods an order admits, and whose orders an inventory, as `allowedNamespaces` says; read as in the Gateway API.
 
 use std::collections::BTreeMap;
 
 use korder_api::Order;
-use korder_api::order::FromNamespaces;
+use korder_api::order::{AllowedNamespaces, FromNamespaces};
 use kube::core::{Selector, SelectorExt};
 
-/// The set of namespaces whose pods an order admits.
+/// The set of namespaces that are admitted.
 #[derive(Clone, Debug)]
 pub enum Admits {
-    /// The order's own.
+    /// One's own.
     Same,
     /// All.
     All,
-    /// Those whose labels match, the order's own only if its do.
+    /// Those whose labels match, one's own only if its do.
     Labelled(Selector),
     /// None: the selector makes no sense, and whom it was to admit can't be known.
     Nobody,
@@ -22,7 +22,11 @@ pub enum Admits {
 impl Admits {
     /// What an order says.
     pub fn of(order: &Order) -> Self {
-        let allowed = order.spec.allowed_namespaces.as_ref();
+        Self::by(order.spec.allowed_namespaces.as_ref())
+    }
+
+    /// What an `allowedNamespaces` says.
+    pub fn by(allowed: Option<&AllowedNamespaces>) -> Self {
         match allowed.and_then(|allowed| allowed.from).unwrap_or_default() {
             FromNamespaces::Same => Self::Same,
             FromNamespaces::All => Self::All,
@@ -33,7 +37,7 @@ impl Admits {
         }
     }
 
-    /// Whether an order in one namespace admits the pods of another (or the same), which has these labels if it is known.
+    /// Whether one in this namespace admits those of another (or the same), which has these labels if it is known.
     pub fn admits(&self, own: &str, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
         match self {
             Self::Same => own == namespace,
@@ -47,7 +51,7 @@ impl Admits {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-    use korder_api::order::{AllowedNamespaces, RefreshPolicy};
+    use korder_api::order::RefreshPolicy;
 
     use super::*;
     use crate::fixtures::order;

@@ -10,6 +10,11 @@ pub const RECONCILING: &str = "Reconciling";
 /// Nothing will come of it until somebody acts (kstatus: failed).
 pub const STALLED: &str = "Stalled";
 
+/// The object has ended without what it was for.
+pub const FAILED: &str = "Failed";
+/// Nothing is left of a unit that could not be made but its record.
+pub const TORN_DOWN: &str = "TornDown";
+
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Say<'a> {

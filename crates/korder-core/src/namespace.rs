@@ -21,6 +21,11 @@ impl Namespace {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
+    /// Whether it is being deleted, with all that is in it.
+    pub fn is_going(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
     /// The namespace's labels; the API server adds its name to them.
     pub fn labels(&self) -> &Labels {
         static NONE: Labels = BTreeMap::new();

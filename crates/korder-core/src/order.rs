@@ -303,6 +303,7 @@ impl Summary<'_> {
             lost: Some(self.lost.to_string()).filter(|text| !text.is_empty()),
             label_selector: order.metadata.name.as_ref().map(|name| format!("{}={name}", names::LABEL_ORDER)),
             conditions: before.conditions,
+            ..OrderStatus::default()
         };
         let (ready, progress) = self.verdict(ready);
         conditions::summarize(&mut status.conditions, ready, progress, order.metadata.generation, now);

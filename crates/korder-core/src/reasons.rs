@@ -54,6 +54,63 @@ pub const EXPIRED: &str = "Expired";
 /// A place can't be freed or held any more.
 pub const LOST: &str = "Lost";
 
+// Of orders for stock.
+
+/// It waits for a unit.
+pub const WAITING_FOR_STOCK: &str = "WaitingForStock";
+/// It has its units.
+pub const FILLED: &str = "Filled";
+/// It gave its units back.
+pub const RELEASED: &str = "Released";
+/// A unit was deleted while it held it.
+pub const STOCK_LOST: &str = "StockLost";
+/// It was not filled in time.
+pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+/// There is no inventory for it.
+pub const NO_INVENTORY: &str = "NoInventory";
+/// Its inventory is being deleted, or was.
+pub const INVENTORY_GONE: &str = "InventoryGone";
+/// Its inventory does not serve its namespace.
+pub const NOT_ALLOWED: &str = "NotAllowed";
+/// Its unit has a password, which it does not say where to put.
+pub const SENSITIVE_NEEDS_DELIVER: &str = "SensitiveNeedsDeliver";
+/// What it wants delivered would overwrite something.
+pub const DELIVER_EXISTS: &str = "DeliverExists";
+/// korder may not handle Secrets, or act as an account, in a namespace.
+pub const GRANT_MISSING: &str = "GrantMissing";
+/// It sets an input that its inventory does not let orders set so.
+pub const INVALID_INPUT: &str = "InvalidInput";
+/// Its inventory has as many variants as it may have.
+pub const TOO_MANY_VARIANTS: &str = "TooManyVariants";
+/// The API server does not take the inventory that it would need.
+pub const INVENTORY_REFUSED: &str = "InventoryRefused";
+
+// Of inventories.
+
+/// The level of an inventory went up.
+pub const LEVEL_RAISED: &str = "LevelRaised";
+/// The level of an inventory went down.
+pub const LEVEL_LOWERED: &str = "LevelLowered";
+/// Units left the shelf that nobody held.
+pub const RETIRED: &str = "Retired";
+/// The API server does not take an inventory's units.
+pub const STOCK_REFUSED: &str = "StockRefused";
+
+/// As much is ready as is to be.
+pub const STOCKED: &str = "Stocked";
+/// Units are being made.
+pub const REPLENISHING: &str = "Replenishing";
+/// A unit could not be made.
+pub const PRODUCTION_FAILED: &str = "ProductionFailed";
+/// Units are ordered nearly as fast as they can be made, or faster.
+pub const PRODUCTION_BOUND: &str = "ProductionBound";
+/// More would be needed than the greatest level allows.
+pub const AT_MAX: &str = "AtMax";
+/// The item makes no sense.
+pub const INVALID_ITEM: &str = "InvalidItem";
+/// It is being deleted.
+pub const DELETING: &str = "Deleting";
+
 // Of pods.
 
 /// No ticket that a pod may have is ready.
@@ -93,6 +150,33 @@ pub const GATE_REMOVED: &str = "GateRemoved";
 /// It can't be written: it gets no ticket for a while.
 pub const WRITE_REFUSED: &str = "WriteRefused";
 
+// Of stocks.
+
+/// A unit is being made.
+pub const PRODUCING: &str = "Producing";
+/// A unit is made, and nothing is wrong with it.
+pub const MADE: &str = "Made";
+/// A unit is being torn down.
+pub const TEARING_DOWN: &str = "TearingDown";
+/// Nothing is left of a unit.
+pub const TEAR_DOWN_DONE: &str = "Gone";
+/// An object of a unit can't be removed.
+pub const TEAR_DOWN_STUCK: &str = "TearDownStuck";
+/// What was left of a unit is left: its record goes.
+pub const ABANDONED: &str = "Abandoned";
+/// A result is too long to be known whole.
+pub const OUTPUT_TOO_LARGE: &str = "OutputTooLarge";
+/// A result is not of the form that the outputs need.
+pub const OUTPUT_INVALID: &str = "OutputInvalid";
+/// A result lacks an output.
+pub const OUTPUT_MISSING: &str = "OutputMissing";
+/// An object of a unit's name is there already, and is somebody else's.
+pub const OBJECT_EXISTS: &str = "ObjectExists";
+/// An object of a unit went before the unit was ready.
+pub const OBJECT_GONE: &str = "ObjectGone";
+/// The API server does not take an object of a unit.
+pub const REFUSED: &str = "Refused";
+
 /// Those that somebody should look at.
 const WARNINGS: &[&str] = &[
     GUARDIAN_GONE,
@@ -118,6 +202,30 @@ const WARNINGS: &[&str] = &[
     WRITE_REFUSED,
     LOST,
     GUARDIAN_NOT_REMOVED,
+    STOCK_LOST,
+    DEADLINE_EXCEEDED,
+    NO_INVENTORY,
+    INVENTORY_GONE,
+    NOT_ALLOWED,
+    SENSITIVE_NEEDS_DELIVER,
+    DELIVER_EXISTS,
+    GRANT_MISSING,
+    INVENTORY_REFUSED,
+    INVALID_INPUT,
+    TOO_MANY_VARIANTS,
+    STOCK_REFUSED,
+    PRODUCTION_FAILED,
+    PRODUCTION_BOUND,
+    AT_MAX,
+    INVALID_ITEM,
+    TEAR_DOWN_STUCK,
+    ABANDONED,
+    OUTPUT_TOO_LARGE,
+    OUTPUT_INVALID,
+    OUTPUT_MISSING,
+    OBJECT_EXISTS,
+    OBJECT_GONE,
+    REFUSED,
 ];
 
 /// Whether somebody should look at what has this reason.

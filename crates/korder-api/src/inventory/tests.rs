@@ -28,7 +28,9 @@ fn spec(item: &Value, change: &Value) -> Value {
 #[track_caller]
 fn accepted(item: &Value, change: &Value) {
     let spec = spec(item, change);
-    if let Err(errors) = Validator::new().validate(&SCHEMA, &json!({ "metadata": {}, "spec": spec }), None) {
+    if let Err(errors) =
+        Validator::new().validate(&SCHEMA, &json!({ "metadata": { "name": "shelf" }, "spec": spec }), None)
+    {
         panic!("{spec} is refused: {errors}");
     }
     serde_json::from_value::<InventorySpec>(spec).unwrap();
@@ -37,7 +39,9 @@ fn accepted(item: &Value, change: &Value) {
 #[track_caller]
 fn refused(item: &Value, change: &Value, word: &str) {
     let spec = spec(item, change);
-    let errors = Validator::new().validate(&SCHEMA, &json!({ "metadata": {}, "spec": spec }), None).unwrap_err();
+    let errors = Validator::new()
+        .validate(&SCHEMA, &json!({ "metadata": { "name": "shelf" }, "spec": spec }), None)
+        .unwrap_err();
     assert!(errors.to_string().contains(word), "{spec}: {errors}");
 }
 

@@ -1,0 +1,160 @@
+//! What an inventory says of itself.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use korder_api::{Inventory, InventoryStatus};
+
+use super::request::in_words;
+use super::supply::{STALLED_FROM, Shelf};
+use super::{Left, Memory, Plan, unit};
+use crate::conditions::{self, Progress, Say};
+use crate::level::{Level, Limit};
+use crate::reasons;
+
+/// Attempts in a row that failed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failures {
+    pub(super) count: i32,
+    pub(super) last: Option<Timestamp>,
+    /// Why the last one did, where that is still to be seen.
+    message: Option<String>,
+}
+
+/// The attempts in a row at this item that failed: those that the status tells and those since.
+///
+/// Times have seconds only: of several that fail in one second, in two looks, one may be missed, which makes the next attempt
+/// come a little sooner.
+pub(super) fn failures(inventory: &Inventory, shelf: &Shelf<'_>, sku: &str) -> Failures {
+    // An item that was changed may be mended: it is tried at once.
+    let before = inventory.status.as_ref().filter(|status| status.sku.as_deref() == Some(sku));
+    let told = before.and_then(|status| status.last_failure_time.as_ref()).map(|time| time.0);
+    let succeeded =
+        shelf.current.iter().chain(&shelf.claimed).filter_map(|one| unit::made_in(one).map(|(_, ready)| ready)).max();
+    let mut count = before.and_then(|status| status.failures).unwrap_or(0);
+    let (mut last, mut message) = (told, None);
+    for one in shelf.failed.iter().filter(|one| one.spec.sku == sku) {
+        let Some((failed, why)) = unit::failure(one) else { continue };
+        if told.is_none_or(|told| failed > told) {
+            count = count.saturating_add(1);
+        }
+        if last.is_none_or(|last| failed >= last) {
+            last = Some(failed);
+            message = Some(format!("`{}`: {why}", unit::name(one)));
+        }
+    }
+    if succeeded.is_some_and(|succeeded| last.is_none_or(|last| succeeded >= last)) {
+        return Failures { count: 0, last, message: None };
+    }
+    Failures { count, last, message }
+}
+
+/// What the status of an inventory is made of.
+pub(super) struct Summary<'s, 'a> {
+    pub(super) inventory: &'s Inventory,
+    pub(super) shelf: &'s Shelf<'a>,
+    pub(super) left: &'s Left<'a>,
+    pub(super) level: Option<Level>,
+    pub(super) units: u32,
+    pub(super) failures: Failures,
+    pub(super) deleted: bool,
+    pub(super) sku: &'s str,
+}
+
+impl Summary<'_, '_> {
+    pub(super) fn status(&self, memory: &mut Memory, now: Timestamp) -> InventoryStatus {
+        let before = self.inventory.status.clone().unwrap_or_default();
+        let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+        let served =
+            self.shelf.current.len() - self.left.current.len() + self.shelf.former.len() - self.left.former.len();
+        let ready = count(self.left.current.len() + self.left.former.len());
+        let mut status = InventoryStatus {
+            observed_generation: self.inventory.metadata.generation,
+            sku: Some(self.sku.to_owned()),
+            ready,
+            producing: count(self.shelf.coming - self.shelf.resetting.min(self.shelf.coming)),
+            claimed: count(self.shelf.claimed.len() + served),
+            resetting: count(self.shelf.resetting),
+            waiting: count(self.left.waiting),
+            level: Some(i32::try_from(self.units).unwrap_or(i32::MAX)),
+            fill: memory.fill().map(|percent| format!("{percent}%")),
+            lead_time_p95: memory.lead_p95().map(|lead| in_words(lead.try_into().unwrap_or_default())),
+            reason: Some(self.reason()),
+            issued: before.issued.max(memory.issued()),
+            failures: Some(self.failures.count).filter(|count| *count > 0),
+            last_failure_time: self.failures.last.map(Time),
+            level_state: memory.due_to_save(now).or(before.level_state),
+            conditions: before.conditions,
+        };
+        let (say, progress) = self.verdict(ready);
+        conditions::summarize(&mut status.conditions, say, progress, self.inventory.metadata.generation, now);
+        status
+    }
+
+    fn reason(&self) -> String {
+        match (&self.level, self.inventory.spec.replicas) {
+            (Some(level), _) => level.reason.clone(),
+            (None, Some(fixed)) => format!("replicas: {fixed}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn verdict(&self, ready: i32) -> (Say<'static>, Progress) {
+        let level = i32::try_from(self.units).unwrap_or(i32::MAX);
+        let full = ready >= level && self.left.waiting == 0;
+        let mut message = format!("{ready} of {level} are ready");
+        if self.left.waiting > 0 {
+            message = format!("{message}, {} wait in line", orders(self.left.waiting));
+        }
+        let say = |holds: bool, reason: &'static str, message: String| Say {
+            type_: conditions::READY,
+            holds,
+            reason,
+            message,
+        };
+        if self.deleted {
+            let message = format!("being deleted; {} units are held by orders", self.shelf.claimed.len());
+            return (say(false, reasons::DELETING, message), Progress::Reconciling);
+        }
+        if self.inventory.spec.paused == Some(true) {
+            return (say(full, reasons::PAUSED, format!("paused; {message}")), Progress::Settled);
+        }
+        if let Some(why) = &self.failures.message.as_ref().filter(|_| self.failures.count > 0) {
+            let times = if self.failures.count == 1 {
+                "once".to_owned()
+            } else {
+                format!("{} times in a row", self.failures.count)
+            };
+            let message = format!("{message}; production failed {times}; {why}");
+            let progress = if self.failures.count >= STALLED_FROM { Progress::Stalled } else { Progress::Reconciling };
+            return (say(full, reasons::PRODUCTION_FAILED, message), progress);
+        }
+        match self.level.as_ref().and_then(|level| level.limit) {
+            Some(Limit::ProductionBound) if !full => {
+                (say(false, reasons::PRODUCTION_BOUND, message), Progress::Reconciling)
+            }
+            Some(Limit::AtMax) if full => (say(true, reasons::AT_MAX, message), Progress::Settled),
+            _ if full => (say(true, reasons::STOCKED, message), Progress::Settled),
+            _ => (say(false, reasons::REPLENISHING, message), Progress::Reconciling),
+        }
+    }
+}
+
+fn orders(count: usize) -> String {
+    if count == 1 { "1 order".to_owned() } else { format!("{count} orders") }
+}
+
+/// Nothing can be kept of an item without identity.
+pub(super) fn unusable(inventory: &Inventory, why: &str, now: Timestamp) -> Plan {
+    let mut status = InventoryStatus {
+        observed_generation: inventory.metadata.generation,
+        ..inventory.status.clone().unwrap_or_default()
+    };
+    let say = Say {
+        type_: conditions::READY,
+        holds: false,
+        reason: reasons::INVALID_ITEM,
+        message: format!("the item has no canonical form: {why}"),
+    };
+    conditions::summarize(&mut status.conditions, say, Progress::Stalled, inventory.metadata.generation, now);
+    Plan { status: (inventory.status.as_ref() != Some(&status)).then_some(status), ..Plan::default() }
+}

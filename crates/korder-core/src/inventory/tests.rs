@@ -1,0 +1,492 @@
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use korder_api::stock::StockClaim;
+use korder_api::{OrderSpec, StockPhase, StockStatus};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::conditions;
+use crate::fixtures::at;
+
+/// A shelf in namespace `shop`, with what plans for it say carried out as the controllers would.
+struct Shop {
+    inventory: Inventory,
+    units: Vec<Arc<Stock>>,
+    orders: Vec<Arc<Order>>,
+    memory: Memory,
+    now: i64,
+}
+
+impl Shop {
+    fn new(spec: serde_json::Value) -> Self {
+        let mut spec = spec;
+        spec["item"]["operation"] =
+            json!({"job": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+        let inventory = Inventory {
+            metadata: meta("cake", "inventory"),
+            spec: serde_json::from_value(spec).unwrap(),
+            status: None,
+        };
+        Self { inventory, units: vec![], orders: vec![], memory: Memory::default(), now: 0 }
+    }
+
+    fn order(&mut self, name: &str) -> &mut Order {
+        let spec: OrderSpec = serde_json::from_value(json!({"inventoryRef": {"name": "cake"}})).unwrap();
+        let mut metadata = meta(name, name);
+        metadata.creation_timestamp = Some(Time(at(self.now)));
+        metadata.resource_version = Some((1000 + self.orders.len()).to_string());
+        self.orders.push(Arc::new(Order { metadata, spec, status: None }));
+        Arc::make_mut(self.orders.last_mut().unwrap())
+    }
+
+    fn look(&mut self) -> Plan {
+        let labels = |_: &str| Some(Labels::new());
+        let observed =
+            Observed { inventory: &self.inventory, units: &self.units, requests: &self.orders, labels: &labels };
+        plan(observed, &mut self.memory, at(self.now))
+    }
+
+    /// Carries out what a plan says; every write succeeds.
+    fn carry_out(&mut self, plan: Plan) {
+        let name = full_name(&self.inventory);
+        for Serve { order, claim, has, completes, sequence } in plan.serve {
+            let mut units: Vec<String> = has.iter().map(|one| unit::name(one).to_owned()).collect();
+            for one in claim {
+                let claim = StockClaim {
+                    namespace: "shop".into(),
+                    name: order.metadata.name.clone().unwrap(),
+                    uid: order.metadata.uid.clone().unwrap(),
+                };
+                let status = self.status_of(unit::name(&one));
+                assert_eq!(status.phase, Some(StockPhase::Ready), "only a ready unit is claimed");
+                (status.phase, status.claim_ref) = (Some(StockPhase::Claimed), Some(claim));
+                units.push(unit::name(&one).to_owned());
+            }
+            let names: Vec<&str> = units.iter().map(String::as_str).collect();
+            let status = if completes {
+                request::filled(&order, &name, &names, &BTreeMap::new(), at(self.now))
+            } else {
+                request::waiting(&order, &name, sequence, &names, "", at(self.now))
+            };
+            self.tell(&order, status);
+        }
+        for (order, status) in plan.tell {
+            self.tell(&order, status);
+        }
+        for (order, units) in plan.end {
+            self.remove(&units);
+            let status = request::released(&order, at(self.now));
+            self.tell(&order, status);
+        }
+        self.remove(&plan.orphaned);
+        let retired: Vec<_> = plan.retire.into_iter().map(|(one, _)| one).collect();
+        self.remove(&retired);
+        for one in plan.create {
+            assert!(self.units.iter().all(|there| unit::name(there) != unit::name(&one)), "a name is used once");
+            let mut one = one;
+            one.metadata.creation_timestamp = Some(Time(at(self.now)));
+            one.metadata.uid = one.metadata.name.clone();
+            self.units.push(Arc::new(one));
+        }
+        if let Some(status) = plan.status {
+            self.inventory.status = Some(status);
+        }
+    }
+
+    fn step(&mut self) {
+        let plan = self.look();
+        self.carry_out(plan);
+    }
+
+    fn tell(&mut self, order: &Order, status: OrderStatus) {
+        let there = self.orders.iter_mut().find(|there| there.metadata.uid == order.metadata.uid).unwrap();
+        Arc::make_mut(there).status = Some(status);
+    }
+
+    fn remove(&mut self, units: &[Arc<Stock>]) {
+        self.units.retain(|there| units.iter().all(|one| unit::name(one) != unit::name(there)));
+    }
+
+    fn status_of(&mut self, name: &str) -> &mut StockStatus {
+        let one = self.units.iter_mut().find(|one| unit::name(one) == name).unwrap();
+        Arc::make_mut(one).status.get_or_insert_default()
+    }
+
+    /// Ends the production of all units that are being made.
+    fn produced(&mut self) {
+        let now = at(self.now);
+        for one in self.units.iter_mut().filter(|one| unit::phase(one) == StockPhase::Producing) {
+            let status = Arc::make_mut(one).status.get_or_insert_default();
+            (status.phase, status.ready_time) = (Some(StockPhase::Ready), Some(Time(now)));
+        }
+    }
+
+    fn failed(&mut self) {
+        let now = at(self.now);
+        for one in self.units.iter_mut().filter(|one| unit::phase(one) == StockPhase::Producing) {
+            let status = Arc::make_mut(one).status.get_or_insert_default();
+            status.phase = Some(StockPhase::Failed);
+            for (type_, holds) in [(conditions::READY, false), (conditions::TORN_DOWN, true)] {
+                let say = conditions::Say { type_, holds, reason: "ProductionFailed", message: "no flour".into() };
+                conditions::set(&mut status.conditions, say, None, now);
+            }
+        }
+    }
+
+    fn phases(&self) -> Vec<(&str, StockPhase)> {
+        self.units.iter().map(|one| (unit::name(one), unit::phase(one))).collect()
+    }
+
+    fn stock_of(&self, order: &str) -> Option<&str> {
+        let order = self.orders.iter().find(|one| one.metadata.name.as_deref() == Some(order)).unwrap();
+        order.status.as_ref()?.stock_name.as_deref()
+    }
+
+    fn status(&self) -> &InventoryStatus {
+        self.inventory.status.as_ref().unwrap()
+    }
+}
+
+fn meta(name: &str, uid: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.into()),
+        namespace: Some("shop".into()),
+        uid: Some(uid.into()),
+        creation_timestamp: Some(Time(at(0))),
+        generation: Some(1),
+        ..ObjectMeta::default()
+    }
+}
+
+#[test]
+fn a_fixed_level_is_filled_as_many_at_a_time_as_may_be() {
+    let mut shop = Shop::new(json!({"replicas": 3, "parallelism": 2, "item": {}}));
+    shop.step();
+    assert_eq!(shop.phases(), [("cake-1", StockPhase::Producing), ("cake-2", StockPhase::Producing)]);
+    shop.step();
+    assert_eq!(shop.units.len(), 2, "both places are taken");
+    shop.produced();
+    shop.step();
+    shop.produced();
+    shop.step();
+    assert_eq!((shop.units.len(), shop.status().ready), (3, 3));
+    assert_eq!(request_reason(&shop.inventory), "Stocked");
+}
+
+fn request_reason(inventory: &Inventory) -> &str {
+    let conditions = &inventory.status.as_ref().unwrap().conditions;
+    &conditions.iter().find(|one| one.type_ == "Ready").unwrap().reason
+}
+
+#[test]
+fn an_order_takes_the_oldest_and_another_is_made() {
+    let mut shop = Shop::new(json!({"replicas": 2, "parallelism": 1, "item": {}}));
+    for _ in 0..2 {
+        shop.step();
+        shop.now += 10;
+        shop.produced();
+    }
+    shop.order("o");
+    shop.step();
+    assert_eq!(shop.stock_of("o"), Some("cake-1"));
+    assert_eq!(shop.phases().last(), Some(&("cake-3", StockPhase::Producing)));
+    assert_eq!(shop.orders[0].status.as_ref().unwrap().waited.as_deref(), Some("0s"));
+}
+
+#[test]
+fn sixty_four_orders_for_eight_units_are_served_in_the_order_they_came() {
+    let mut shop = Shop::new(json!({"replicas": 8, "parallelism": 8, "item": {}}));
+    shop.step();
+    shop.produced();
+    for number in 0..64 {
+        shop.order(&format!("o{number:02}"));
+    }
+    shop.step();
+    let filled: Vec<usize> = (0..64).filter(|number| shop.stock_of(&format!("o{number:02}")).is_some()).collect();
+    assert_eq!(filled, (0..8).collect::<Vec<_>>());
+    let sequences: Vec<_> = shop.orders.iter().map(|order| order.status.as_ref().unwrap().queue_sequence).collect();
+    assert!(sequences[8..].is_sorted() && sequences[..8].iter().all(Option::is_none), "{sequences:?}");
+    assert_eq!(shop.status().waiting, 56);
+    for round in 1..8 {
+        shop.produced();
+        shop.step();
+        let filled = shop.orders.iter().filter(|order| request::stage(order) == Stage::Filled).count();
+        assert_eq!(filled, 8 * (round + 1));
+    }
+}
+
+#[test]
+fn copies_are_shared_without_a_write_on_them() {
+    let mut shop = Shop::new(json!({"replicas": 1, "item": {"type": "Copy"}}));
+    shop.step();
+    shop.produced();
+    let before = shop.units.clone();
+    for number in 0..100 {
+        shop.order(&number.to_string());
+    }
+    shop.step();
+    assert!((0..100).all(|number| shop.stock_of(&number.to_string()) == Some("cake-1")));
+    assert_eq!(shop.units, before);
+}
+
+#[test]
+fn an_order_makes_an_empty_inventory_produce() {
+    for kind in ["Copy", "Fungible"] {
+        let mut shop = Shop::new(json!({"replicas": 0, "item": {"type": kind}}));
+        shop.step();
+        assert_eq!(shop.units.len(), 0);
+        shop.order("o");
+        shop.step();
+        assert_eq!(shop.units.len(), 1, "{kind}");
+        shop.now += 20;
+        shop.produced();
+        shop.step();
+        assert_eq!(shop.stock_of("o"), Some("cake-1"));
+        assert_eq!(shop.orders[0].status.as_ref().unwrap().waited.as_deref(), Some("20s"));
+    }
+}
+
+#[test]
+fn failures_are_tried_again_ever_later_and_one_at_a_time() {
+    let mut shop = Shop::new(json!({"replicas": 4, "parallelism": 4, "item": {}}));
+    shop.step();
+    shop.now += 5;
+    shop.failed();
+    shop.step();
+    assert_eq!(shop.status().failures, Some(4));
+    assert_eq!(request_reason(&shop.inventory), "ProductionFailed");
+    assert_eq!(shop.units.len(), 1, "the last one is kept to be looked at");
+    shop.now += 79;
+    shop.step();
+    assert_eq!(shop.units.len(), 1);
+    shop.now += 1;
+    shop.step();
+    assert_eq!(shop.phases().last(), Some(&("cake-5", StockPhase::Producing)));
+    assert_eq!(shop.units.len(), 2);
+    shop.now += 5;
+    shop.produced();
+    shop.step();
+    assert_eq!(shop.status().failures, None);
+    shop.step();
+    assert_eq!(shop.units.len(), 5);
+}
+
+#[test]
+fn an_item_that_was_mended_is_tried_at_once() {
+    let mut shop = Shop::new(json!({"replicas": 1, "item": {}}));
+    for _ in 0..4 {
+        shop.step();
+        shop.failed();
+        shop.step();
+        shop.now += 601;
+    }
+    shop.now -= 600;
+    shop.inventory.spec.item.inputs.insert("FLOUR".into(), "rye".into());
+    shop.step();
+    assert_eq!(shop.phases().last(), Some(&("cake-5", StockPhase::Producing)));
+    assert_eq!(shop.status().failures, None);
+}
+
+#[test]
+fn an_item_that_changed_leaves_no_empty_shelf() {
+    let mut shop = Shop::new(json!({"replicas": 2, "parallelism": 1, "item": {}}));
+    for _ in 0..2 {
+        shop.step();
+        shop.produced();
+    }
+    shop.inventory.spec.item.inputs.insert("FLOUR".into(), "rye".into());
+    shop.step();
+    assert_eq!(shop.units.len(), 3, "one new one is made, the old ones stay");
+    shop.order("o");
+    shop.step();
+    assert_eq!(shop.stock_of("o"), Some("cake-1"), "who asks for the inventory may have an old one");
+    shop.produced();
+    shop.step();
+    assert_eq!(shop.units.len(), 4, "cake-1 is held, cake-2 stays until two new ones are ready");
+    shop.produced();
+    shop.step();
+    let left: Vec<&str> = shop.units.iter().map(|one| unit::name(one)).collect();
+    assert_eq!(left, ["cake-1", "cake-3", "cake-4"]);
+}
+
+#[test]
+fn with_immediate_nobody_gets_an_old_one() {
+    let mut shop = Shop::new(json!({"replicas": 1, "updatePolicy": "Immediate", "item": {}}));
+    shop.step();
+    shop.produced();
+    shop.inventory.spec.item.inputs.insert("FLOUR".into(), "rye".into());
+    shop.order("o");
+    shop.step();
+    assert_eq!(shop.stock_of("o"), None);
+    assert_eq!(shop.phases(), [("cake-2", StockPhase::Producing)]);
+}
+
+#[test]
+fn what_is_too_old_goes_and_what_is_held_stays() {
+    let mut shop = Shop::new(json!({"replicas": 1, "maxAge": "1m", "item": {}}));
+    shop.step();
+    shop.produced();
+    shop.order("o");
+    shop.step();
+    shop.produced();
+    shop.now += 60;
+    shop.step();
+    let left: Vec<&str> = shop.units.iter().map(|one| unit::name(one)).collect();
+    assert_eq!(left, ["cake-1", "cake-3"], "cake-1 is held, cake-2 expired");
+}
+
+#[test]
+fn a_deadline_ends_an_order_and_hold_for_gives_its_unit_back() {
+    let mut shop = Shop::new(json!({"replicas": 0, "maxUnits": 1, "item": {}}));
+    shop.order("first").spec.hold_for = Some("30s".parse().unwrap());
+    shop.order("second").spec.progress_deadline_seconds = Some(10);
+    shop.step();
+    shop.produced();
+    shop.step();
+    shop.now += 10;
+    shop.step();
+    let second = shop.orders[1].status.clone().unwrap();
+    assert_eq!((request::stage(&shop.orders[1]), second.finish_time), (Stage::Finished, Some(Time(at(10)))));
+    assert_eq!(request::reason(&shop.orders[1]), Some(reasons::DEADLINE_EXCEEDED));
+    shop.now += 20;
+    shop.step();
+    assert_eq!(request::reason(&shop.orders[0]), Some(reasons::RELEASED));
+    assert_eq!(shop.units.len(), 0);
+}
+
+#[test]
+fn an_order_is_told_of_any_unit_that_it_lost() {
+    let mut shop = Shop::new(json!({"replicas": 2, "parallelism": 2, "item": {}}));
+    shop.step();
+    shop.produced();
+    shop.order("two").spec.replicas = Some(2);
+    shop.step();
+    shop.units.retain(|one| unit::name(one) != "cake-2");
+    let lost: Vec<String> = shop.look().lost.into_iter().map(|(_, name)| name).collect();
+    assert_eq!(lost, ["cake-2"]);
+}
+
+#[test]
+fn only_the_head_of_the_line_holds_a_part() {
+    let mut shop = Shop::new(json!({"replicas": 0, "parallelism": 1, "item": {}}));
+    shop.order("three").spec.replicas = Some(3);
+    shop.order("one");
+    for filled in ["0/3", "1/3", "2/3", "3/3"] {
+        shop.step();
+        let status = |index: usize, shop: &Shop| shop.orders[index].status.clone().unwrap().filled.unwrap();
+        assert_eq!((status(0, &shop).as_str(), status(1, &shop).as_str()), (filled, "0/1"));
+        shop.produced();
+    }
+}
+
+#[test]
+fn a_deleted_inventory_keeps_what_is_held_and_tells_who_waits() {
+    let mut shop = Shop::new(json!({"replicas": 1, "item": {}}));
+    shop.step();
+    shop.produced();
+    shop.order("holder");
+    shop.step();
+    shop.order("late");
+    shop.step();
+    shop.inventory.metadata.deletion_timestamp = Some(Time(at(shop.now)));
+    shop.produced();
+    shop.step();
+    assert_eq!(shop.phases(), [("cake-1", StockPhase::Claimed)]);
+    assert_eq!(request::reason(&shop.orders[1]), Some(reasons::INVENTORY_GONE));
+    assert!(!shop.look().is_empty);
+    shop.orders.remove(0);
+    shop.step();
+    assert!(shop.look().is_empty);
+}
+
+#[test]
+fn paused_neither_makes_nor_throws_away_and_serves() {
+    let mut shop = Shop::new(json!({"replicas": 2, "parallelism": 2, "maxAge": "1h", "item": {}}));
+    shop.step();
+    shop.produced();
+    shop.inventory.spec.paused = Some(true);
+    shop.order("o");
+    shop.step();
+    assert_eq!(shop.stock_of("o"), Some("cake-1"));
+    shop.now += 3600;
+    shop.step();
+    assert_eq!(shop.units.len(), 2);
+}
+
+#[test]
+fn demand_raises_the_level_and_silence_lowers_it() {
+    let mut shop = Shop::new(json!({"demand": {"maxReplicas": 10}, "parallelism": 10, "idleAfter": "1h", "item": {}}));
+    let mut waited = vec![];
+    for number in 0..40 {
+        shop.order(&format!("o{number}"));
+        shop.step();
+        shop.now += 20;
+        shop.produced();
+        shop.step();
+        waited.push(shop.orders.last().unwrap().status.as_ref().unwrap().queue_sequence.is_some());
+    }
+    assert_eq!(waited.iter().rposition(|waited| *waited), Some(0), "only the first had to wait: {waited:?}");
+    assert!(shop.status().level > Some(0), "{:?}", shop.status());
+    for _ in 0..200 {
+        shop.now += 60;
+        shop.step();
+    }
+    assert_eq!(shop.status().level, Some(0));
+    let on_the_shelf = shop.units.iter().filter(|one| unit::phase(one) == StockPhase::Ready).count();
+    assert_eq!(on_the_shelf, 0);
+}
+
+proptest! {
+    /// Whatever is ordered, fails and is deleted: no unit has two holders, no more is made than may be, and in the end
+    /// every order that is left has its units and the shelf is at its level.
+    #[test]
+    fn every_history_ends_with_a_full_shelf_and_no_line(
+        events in proptest::collection::vec((0..6_u8, 0..8_usize), 0..40),
+        replicas in 0..4_i32,
+        parallelism in 1..4_i32,
+    ) {
+        let mut shop = Shop::new(json!({"replicas": replicas, "parallelism": parallelism, "maxUnits": 12, "item": {}}));
+        let mut names = 0;
+        for (event, which) in events {
+            shop.now += 7;
+            match event {
+                0 | 1 => {
+                    names += 1;
+                    shop.order(&format!("o{names}")).spec.replicas = Some(i32::try_from(which % 2).unwrap() + 1);
+                }
+                2 => shop.produced(),
+                3 => shop.failed(),
+                4 if !shop.orders.is_empty() => {
+                    let index = which % shop.orders.len();
+                    shop.orders.remove(index);
+                }
+                5 if !shop.units.is_empty() => {
+                    let index = which % shop.units.len();
+                    if unit::holder(&shop.units[index]).is_none() {
+                        shop.units.remove(index);
+                    }
+                }
+                _ => {}
+            }
+            shop.step();
+            let in_work = shop.units.iter().filter(|one| unit::is_in_work(one)).count();
+            prop_assert!(in_work <= usize::try_from(parallelism).unwrap());
+            prop_assert!(shop.units.len() <= 12);
+        }
+        shop.orders.truncate(3);
+        for _ in 0..40 {
+            shop.now += 601;
+            shop.produced();
+            shop.step();
+        }
+        for order in &shop.orders {
+            let held = shop.units.iter().filter(|one| unit::holder(one).is_some_and(|claim| Some(&claim.uid) == order.metadata.uid.as_ref()));
+            prop_assert_eq!(held.count(), request::wants(order));
+            prop_assert_eq!(request::stage(order), Stage::Filled);
+        }
+        let ready = shop.units.iter().filter(|one| unit::phase(one) == StockPhase::Ready).count();
+        prop_assert_eq!(ready, usize::try_from(replicas).unwrap());
+    }
+}
