@@ -1,9 +1,12 @@
 //! What the controllers count, for Prometheus. Each is described in `docs/metrics.md`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use jiff::SignedDuration;
-use korder_api::TicketPhase;
+use korder_api::{StockPhase, TicketPhase};
+use korder_core::inventory::{Spoilt, unit};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -28,6 +31,14 @@ pub struct Metrics {
     waits: Histogram,
     steps: Family<Step, Histogram>,
     lost: Family<Cause, Counter>,
+    orders_filled: Family<AtOnce, Counter>,
+    order_waits: Histogram,
+    stock_units: Family<Phase, Gauge>,
+    production: Family<Result, Histogram>,
+    scrapped: Family<Reason, Counter>,
+    idle: Counter<f64, AtomicU64>,
+    levels: Family<Kind, Gauge>,
+    conflicts: Counter,
     leads: Gauge,
 }
 
@@ -51,6 +62,32 @@ struct Cause {
     cause: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AtOnce {
+    at_once: &'static str,
+}
+
+impl AtOnce {
+    const fn of(at_once: bool) -> Self {
+        Self { at_once: if at_once { "true" } else { "false" } }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Result {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let tickets = Family::default();
@@ -58,6 +95,24 @@ impl Default for Metrics {
         let waits = Histogram::new(WAITS);
         let steps = Family::<Step, Histogram>::new_with_constructor(|| Histogram::new(STEPS));
         let lost = Family::default();
+        let orders_filled = Family::<AtOnce, Counter>::default();
+        // What can be told of stock is there from the beginning, so that rates don't start with a gap.
+        for at_once in [true, false] {
+            drop(orders_filled.get_or_create(&AtOnce::of(at_once)));
+        }
+        let order_waits = Histogram::new(WAITS);
+        let stock_units = Family::default();
+        let production = Family::<Result, Histogram>::new_with_constructor(|| Histogram::new(WAITS));
+        for result in ["ready", "failed"] {
+            drop(production.get_or_create(&Result { result }));
+        }
+        let scrapped = Family::<Reason, Counter>::default();
+        for reason in Spoilt::SCRAPPED.map(Spoilt::as_str) {
+            drop(scrapped.get_or_create(&Reason { reason }));
+        }
+        let idle = Counter::default();
+        let levels = Family::default();
+        let conflicts = Counter::default();
         let leads = Gauge::default();
         let mut registry = Registry::with_prefix("korder");
         registry.register("tickets", "Tickets that are there, by phase", tickets.clone());
@@ -69,8 +124,48 @@ impl Default for Metrics {
         );
         registry.register("hand_over_seconds", "From the claim until a step of the hand-over was done", steps.clone());
         registry.register("tickets_lost", "Places that were lost, by cause", lost.clone());
+        registry.register("orders_filled", "Orders for stock that have all their units", orders_filled.clone());
+        registry.register(
+            "order_wait_seconds",
+            "From the placing of an order for stock until it was filled",
+            order_waits.clone(),
+        );
+        registry.register("stock_units", "Units of stock that are there, by phase", stock_units.clone());
+        registry.register(
+            "production_seconds",
+            "From the beginning of a unit until it was ready, or failed",
+            production.clone(),
+        );
+        registry.register("stock_scrapped", "Units that were thrown away and never used, by reason", scrapped.clone());
+        registry.register(
+            "stock_idle_seconds",
+            "How long units have lain on the shelf until they left it",
+            idle.clone(),
+        );
+        registry.register(
+            "inventory_level",
+            "Units over all inventories: wanted, ready, and waited for",
+            levels.clone(),
+        );
+        registry.register("claim_conflicts", "Claims of units that somebody was faster with", conflicts.clone());
         registry.register("leads", "Whether this process is the one that acts", leads.clone());
-        Self { registry: Arc::new(registry), tickets, claims, waits, steps, lost, leads }
+        Self {
+            registry: Arc::new(registry),
+            tickets,
+            claims,
+            waits,
+            steps,
+            lost,
+            orders_filled,
+            order_waits,
+            stock_units,
+            production,
+            scrapped,
+            idle,
+            levels,
+            conflicts,
+            leads,
+        }
     }
 }
 
@@ -82,11 +177,52 @@ impl Metrics {
             let count = caches.tickets.by_index(BY_PHASE, phase).len();
             self.tickets.get_or_create(&Phase { phase }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+        self.count_stock(caches);
         self.leads.set(leads.into());
         let mut text = String::new();
         // Writing to a string does not fail.
         encode(&mut text, &self.registry).unwrap_or_default();
         text
+    }
+
+    fn count_stock(&self, caches: &Caches) {
+        use StockPhase::{Claimed, Failed, Producing, Ready, Resetting, Retiring};
+        let mut units = BTreeMap::new();
+        for one in caches.stocks.list() {
+            *units.entry(unit::phase(&one).as_str()).or_insert(0) += 1;
+        }
+        for phase in [Producing, Ready, Claimed, Resetting, Retiring, Failed].map(StockPhase::as_str) {
+            self.stock_units.get_or_create(&Phase { phase }).set(units.get(phase).copied().unwrap_or(0));
+        }
+        let mut levels = [("wanted", 0), ("ready", 0), ("waiting", 0)];
+        for status in caches.inventories.list().iter().filter_map(|one| one.status.as_ref()) {
+            let counts = [status.level.unwrap_or(0), status.ready, status.waiting];
+            levels.iter_mut().zip(counts).for_each(|((_, sum), count)| *sum += i64::from(count));
+        }
+        for (kind, sum) in levels {
+            self.levels.get_or_create(&Kind { kind }).set(sum);
+        }
+    }
+
+    pub(crate) fn order_is_filled(&self, at_once: bool, waited: SignedDuration) {
+        self.orders_filled.get_or_create(&AtOnce::of(at_once)).inc();
+        self.order_waits.observe(waited.as_secs_f64());
+    }
+
+    pub(crate) fn production_is_over(&self, result: &'static str, took: SignedDuration) {
+        self.production.get_or_create(&Result { result }).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn unit_is_scrapped(&self, reason: &'static str) {
+        self.scrapped.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn unit_leaves_the_shelf(&self, lay: SignedDuration) {
+        self.idle.inc_by(lay.as_secs_f64().max(0.0));
+    }
+
+    pub(crate) fn claim_has_conflicted(&self) {
+        self.conflicts.inc();
     }
 
     pub(crate) fn claim_is_over(&self, outcome: &'static str) {

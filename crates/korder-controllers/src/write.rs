@@ -20,9 +20,9 @@ const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 /// How soon a pass is made again after a write that failed otherwise.
 const ERROR_RETRY: Duration = Duration::from_secs(1);
 
-/// Makes writes side by side, all of them even if one fails.
+/// Makes writes side by side, all of them even if one fails; what came of each, in their order.
 pub(crate) async fn all<T>(writes: Vec<impl Future<Output = T>>) -> Vec<T> {
-    stream::iter(writes).buffer_unordered(IN_FLIGHT).collect().await
+    stream::iter(writes).buffered(IN_FLIGHT).collect().await
 }
 
 /// When to make a pass over many objects again of which some writes failed. A steady pace instead of a growing one:

@@ -1,0 +1,102 @@
+//! Takes units back.
+
+use std::sync::Arc;
+
+use kooper::{Context, Failure, Key, Outcome};
+use korder_api::{Inventory, Order, Stock, StockPhase};
+use korder_core::inventory::{full_name, request, unit};
+use kube::api::ListParams;
+use serde_json::json;
+
+use super::{Inventories, deliver, serve};
+use crate::caches::BY_INVENTORY;
+use crate::write::{self, Part};
+
+/// Ends a request whose time is over: what was delivered is taken away first, so that nobody uses what is given back.
+pub(super) async fn end(
+    inventories: &Inventories,
+    cx: &Context,
+    order: &Arc<Order>,
+    units: &[Arc<Stock>],
+) -> Result<(), kube::Error> {
+    deliver::revoke(inventories, order).await?;
+    for one in units {
+        write::delete(&inventories.client, &inventories.caches.stocks, one.as_ref(), true).await?;
+    }
+    serve::tell(inventories, order, request::released(order, cx.now())).await
+}
+
+/// Tells an order that a unit is gone which it held, if that is so.
+pub(super) async fn lost(
+    inventories: &Inventories,
+    cx: &Context,
+    inventory: &Inventory,
+    order: &Arc<Order>,
+    name: &str,
+) -> Result<(), kube::Error> {
+    let namespace = inventory.metadata.namespace.as_deref().unwrap_or_default();
+    match write::api::<Stock>(&inventories.client, namespace).get_opt(name).await? {
+        Some(there) => {
+            inventories.caches.stocks.wrote(there);
+            Ok(())
+        }
+        None => serve::tell(inventories, order, request::stock_lost(order, name, cx.now())).await,
+    }
+}
+
+/// Removes a unit whose order is gone, if that is so: a cache that lags must not take away what somebody holds.
+pub(super) async fn orphaned(inventories: &Inventories, one: &Arc<Stock>) -> Result<(), kube::Error> {
+    let Some(claim) = unit::holder(one) else { return Ok(()) };
+    let orders = write::api::<Order>(&inventories.client, &claim.namespace);
+    match orders.get_opt(&claim.name).await? {
+        Some(there) if there.metadata.uid.as_deref() == Some(claim.uid.as_str()) => {
+            inventories.caches.orders.wrote(there);
+            Ok(())
+        }
+        _ => write::delete(&inventories.client, &inventories.caches.stocks, one.as_ref(), true).await,
+    }
+}
+
+/// Lets nobody else have a copy.
+pub(super) async fn withdraw(inventories: &Inventories, one: &Arc<Stock>) -> Result<(), kube::Error> {
+    let operations = json!([{"op": "add", "path": "/status/phase", "value": StockPhase::Retiring}]);
+    write::patch(&inventories.client, &inventories.caches.stocks, one.as_ref(), Part::Status, operations).await
+}
+
+/// Removes a copy that nobody else gets, if no order has it.
+pub(super) async fn outgoing(
+    inventories: &Inventories,
+    inventory: &Inventory,
+    one: &Arc<Stock>,
+) -> Result<(), kube::Error> {
+    let named = ListParams::default().fields(&format!("status.stockName={}", unit::name(one)));
+    let orders = kube::Api::<Order>::all(inventories.client.clone()).list(&named).await?;
+    let here = full_name(inventory);
+    let has_it = |order: &Order| {
+        let at = order.status.as_ref().and_then(|status| status.inventory.as_deref());
+        at == Some(here.as_str()) && request::stage(order) != request::Stage::Finished
+    };
+    if orders.items.iter().any(has_it) {
+        return Ok(());
+    }
+    write::delete(&inventories.client, &inventories.caches.stocks, one.as_ref(), true).await
+}
+
+/// Units of an inventory that is gone though it had some, since somebody took its finalizer off: what nobody holds goes.
+pub(super) async fn without_inventory(inventories: &Inventories, key: &Key) -> Result<Outcome, Failure> {
+    let name = format!("{}/{}", key.namespace.as_deref().unwrap_or_default(), key.name);
+    let units = inventories.caches.stocks.by_index(BY_INVENTORY, &name);
+    let mut held = false;
+    for one in units.iter().filter(|one| one.metadata.deletion_timestamp.is_none()) {
+        let is_free = unit::holder(one).is_none();
+        let removed = if is_free {
+            write::delete(&inventories.client, &inventories.caches.stocks, one.as_ref(), true).await
+        } else {
+            held = true;
+            orphaned(inventories, one).await
+        };
+        removed.map_err(write::failure)?;
+    }
+    // The deletion of an order that names the inventory wakes this up; that is a second look.
+    Ok(if held { Outcome::After(std::time::Duration::from_mins(1)) } else { Outcome::Done })
+}
