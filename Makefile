@@ -11,6 +11,8 @@ NODE ?= simulated
 # Arguments passed on to the program, as in: make up ARGS="--nodes 5"
 ARGS ?=
 KORDER := target/debug/korder
+# The names by which kubectl finds the program as its plugins.
+PLUGINS := kubectl-korder kubectl-create-order kubectl_complete-create-order
 # Only the last step of a build differs for a program that needs no library: what it is made of is compiled once.
 STATIC := -- -C target-feature=+crt-static
 VERSION := $(shell awk -F'"' '/^version/ { print $$2; exit }' Cargo.toml)
@@ -25,7 +27,7 @@ help: ## Show this help
 
 build: ## Build the programs
 	$(CARGO) rustc -p korder --bin korder $(STATIC)
-	@ln -sf korder target/debug/kubectl-korder  # `kubectl korder` finds it by this name on the PATH
+	@for name in $(PLUGINS); do ln -sf korder target/debug/$$name; done
 
 test: build ## Run every test but those that take over two minutes
 	cd kubernetes/support && CGO_ENABLED=0 GOFLAGS=-trimpath go test ./...
@@ -115,11 +117,13 @@ up: build ## Start an embedded Kubernetes with korder on it
 down: build ## Stop the embedded Kubernetes
 	$(KORDER) down $(ARGS)
 
-demo: build ## Tell the story of an order on a temporary cluster (CHAPTER=order|all, NODE=simulated|real)
+demo: build ## Tell the stories on temporary clusters (CHAPTER=order|kepot|all, NODE=simulated|real)
 ifeq ($(NODE),real)
-	@# The documents' pods pull nginx:latest.
+	@# The documents' pods pull nginx:latest, and the jobs of the examples busybox:latest.
 	scripts/nginx-image target/images/nginx.tar
-	$(CARGO) run --quiet -p e2e --bin demo -- --chapter $(CHAPTER) --real-node target/images/nginx.tar
+	scripts/busybox-image target/images/busybox.tar
+	$(CARGO) run --quiet -p e2e --bin demo -- --chapter $(CHAPTER) --real-node target/images/nginx.tar \
+		--real-node target/images/busybox.tar
 else
 	$(CARGO) run --quiet -p e2e --bin demo -- --chapter $(CHAPTER)
 endif

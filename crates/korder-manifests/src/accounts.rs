@@ -1,7 +1,7 @@
 //! The namespace, and what each program may do: verb by verb, an account each.
 
 use korder_api::names::{CONTROLLER_NAME, GROUP, LEADER_LEASE, SYSTEM_NAMESPACE, WEBHOOK_NAME};
-use korder_api::{Order, Ticket};
+use korder_api::{Inventory, Order, Stock, Ticket};
 use kube::CustomResourceExt;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -60,9 +60,18 @@ pub(crate) fn rights() -> Vec<DynamicObject> {
 
 fn controller_rules() -> Value {
     json!([
-        { "apiGroups": [GROUP], "resources": ["orders"], "verbs": ["get", "list", "watch"] },
+        // Deleted when they ended long enough ago.
+        { "apiGroups": [GROUP], "resources": ["orders"], "verbs": ["get", "list", "watch", "delete"] },
         { "apiGroups": [GROUP], "resources": ["tickets"], "verbs": ["get", "list", "watch", "create", "delete"] },
-        { "apiGroups": [GROUP], "resources": ["orders/status", "tickets/status"], "verbs": ["update"] },
+        // Made for orders, and units; patched: a finalizer is put on or taken off.
+        { "apiGroups": [GROUP], "resources": ["inventories", "stocks"],
+          "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
+        { "apiGroups": [GROUP], "resources": ["orders/status", "tickets/status", "inventories/status"], "verbs": ["update"] },
+        // Patched: the claim of a unit is one small write.
+        { "apiGroups": [GROUP], "resources": ["stocks/status"], "verbs": ["update", "patch"] },
+        // What produces stock, and what is delivered of it; whoever asks for it was judged. Secrets only where there is a grant.
+        { "apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "delete"] },
+        { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "delete"] },
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
         { "apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"] },
         { "apiGroups": [""], "resources": ["nodes", "namespaces"], "verbs": ["get", "list", "watch"] },
@@ -72,7 +81,7 @@ fn controller_rules() -> Value {
           "verbs": ["get", "list", "watch", "create"] },
         // Looked at once, at the start: without its kinds the controller can only wait.
         { "apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"],
-          "resourceNames": [Order::crd_name(), Ticket::crd_name()], "verbs": ["get"] },
+          "resourceNames": [Order::crd_name(), Ticket::crd_name(), Inventory::crd_name(), Stock::crd_name()], "verbs": ["get"] },
         { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
         // Who reads the metrics, and whether he may.
         { "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"] },
@@ -110,11 +119,16 @@ fn certificate_rules() -> Value {
 
 /// A role and its binding to the account of a program, in one namespace or in all.
 fn granted(account: &str, namespace: Option<&str>, rules: &Value) -> Vec<DynamicObject> {
+    granted_as(account, account, namespace, rules)
+}
+
+/// The same under another name than the account's.
+pub(crate) fn granted_as(name: &str, account: &str, namespace: Option<&str>, rules: &Value) -> Vec<DynamicObject> {
     let (role, binding) = match namespace {
         None => ("ClusterRole", "ClusterRoleBinding"),
         Some(_) => ("Role", "RoleBinding"),
     };
-    let mut metadata = json!({ "name": account, "labels": labels::of(account) });
+    let mut metadata = json!({ "name": name, "labels": labels::of(account) });
     if let Some(namespace) = namespace {
         metadata["namespace"] = json!(namespace);
     }
@@ -125,7 +139,7 @@ fn granted(account: &str, namespace: Option<&str>, rules: &Value) -> Vec<Dynamic
             "apiVersion": api_version,
             "kind": binding,
             "metadata": metadata,
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": account },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name },
             "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": SYSTEM_NAMESPACE }],
         })),
     ]

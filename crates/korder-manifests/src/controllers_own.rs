@@ -1,7 +1,7 @@
 //! What nobody but the controllers writes on korder's kinds, whatever else a role allows: status, which is where a claim is
-//! true, and what tells which order has made a ticket.
+//! true, what tells which order has made a ticket, and stock.
 
-use korder_api::names::{GROUP, VERSION};
+use korder_api::names::{ANNOTATION_ABANDON, FINALIZER_TEARDOWN, GROUP, VERSION};
 use kube::core::DynamicObject;
 
 use crate::accounts::not_the_controller;
@@ -9,14 +9,19 @@ use crate::policy::{Action, Policy, Validation, cel_agree, cel_map_of, rules};
 
 /// The policies and their bindings.
 pub(crate) fn policies() -> Vec<DynamicObject> {
-    [status(), ticket_owner()].iter().flat_map(Policy::objects).collect()
+    [status(), ticket_owner(), stock()].iter().flat_map(Policy::objects).collect()
 }
 
 fn status() -> Policy {
     Policy {
         name: "status.korder.dev",
         action: Action::Deny,
-        rules: rules(GROUP, VERSION, &["orders/status", "tickets/status"], &["UPDATE"]),
+        rules: rules(
+            GROUP,
+            VERSION,
+            &["orders/status", "tickets/status", "inventories/status", "stocks/status"],
+            &["UPDATE"],
+        ),
         only_if: vec![not_the_controller()],
         variables: vec![],
         validations: vec![Validation {
@@ -71,6 +76,60 @@ fn ticket_owner() -> Policy {
     }
 }
 
+/// Users may delete a unit, label it for themselves, and say that what is left of it is to be left.
+fn stock() -> Policy {
+    let finalizers = |object: &str| {
+        format!("{object} != null && has({object}.metadata.finalizers) ? {object}.metadata.finalizers : []")
+    };
+    let all = "(variables.labels.map(key, key) + variables.oldLabels.map(key, key))";
+    let relabelled = format!(
+        "{all}.filter(key, key.startsWith('korder.dev/') && !{})",
+        cel_agree("key", "variables.labels", "variables.oldLabels")
+    );
+    Policy {
+        name: "stock.korder.dev",
+        action: Action::Deny,
+        rules: rules(GROUP, VERSION, &["stocks"], &["CREATE", "UPDATE"]),
+        only_if: vec![not_the_controller()],
+        variables: vec![
+            ("labels", cel_map_of("object", "labels")),
+            ("oldLabels", cel_map_of("oldObject", "labels")),
+            ("relabelled", relabelled),
+            ("finalizers", finalizers("object")),
+            ("oldFinalizers", finalizers("oldObject")),
+        ],
+        validations: vec![
+            Validation {
+                expression: "oldObject != null".into(),
+                message: "'a Stock is made by korder alone: make an Inventory, which keeps units on its shelf, or an Order with \
+                          `spec.item`'"
+                    .into(),
+            },
+            Validation {
+                expression: "oldObject == null || object.spec == oldObject.spec".into(),
+                message: "'`spec` of Stock `' + object.metadata.name + '` can\\'t be changed: a unit is what it was made as; change \
+                          its Inventory'"
+                    .into(),
+            },
+            Validation {
+                expression: "oldObject == null || variables.relabelled.size() == 0".into(),
+                message: "'label `' + variables.relabelled[0] + '` is korder\\'s own: it tells which Inventory a Stock is of'"
+                    .into(),
+            },
+            Validation {
+                expression: format!(
+                    "!('{FINALIZER_TEARDOWN}' in variables.oldFinalizers) || '{FINALIZER_TEARDOWN}' in variables.finalizers"
+                ),
+                message: format!(
+                    "'finalizer `{FINALIZER_TEARDOWN}` can\\'t be taken off Stock `' + object.metadata.name + '`: what it consists \
+                     of would be left behind; where that is what you want, `kubectl annotate kst ' + object.metadata.name + ' \
+                     {ANNOTATION_ABANDON}=true` and delete it'"
+                ),
+            },
+        ],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -104,6 +163,35 @@ mod tests {
         let labelled = ticket("ConfigMap", "korder.dev/order");
         assert_eq!(refusal(&ticket_owner(), &labelled, None).as_deref(), Some(told));
         assert_eq!(refusal(&ticket_owner(), &labelled, Some(&labelled)), None);
+    }
+
+    #[test]
+    fn stock_is_made_by_korder_and_stays_what_it_is() {
+        let stock = json!({
+            "metadata": {
+                "name": "db-1", "labels": { "korder.dev/inventory": "db" }, "finalizers": ["korder.dev/teardown", "other"],
+            },
+            "spec": { "inventoryName": "db" },
+        });
+        let told = |path: &str, value: Value| {
+            let mut changed = stock.clone();
+            *changed.pointer_mut(path).unwrap() = value;
+            refusal(&super::stock(), &changed, Some(&stock)).unwrap_or_default()
+        };
+        assert!(refusal(&super::stock(), &stock, None).unwrap().starts_with("a Stock is made by korder alone"));
+        assert_eq!(told("/metadata/labels", json!({ "korder.dev/inventory": "db", "app": "x" })), "");
+        assert_eq!(told("/metadata/finalizers", json!(["korder.dev/teardown"])), "");
+        assert!(told("/spec/inventoryName", json!("other")).starts_with("`spec` of Stock `db-1` can't be changed"));
+        for labels in [
+            json!({}),
+            json!({ "korder.dev/inventory": "other" }),
+            json!({ "korder.dev/inventory": "db", "korder.dev/x": "" }),
+        ] {
+            let told = told("/metadata/labels", labels);
+            assert!(told.starts_with("label `korder.dev/"), "{told}");
+        }
+        let untied = told("/metadata/finalizers", json!(["other"]));
+        assert!(untied.contains("`kubectl annotate kst db-1 korder.dev/abandon=true`"), "{untied}");
     }
 
     #[test]

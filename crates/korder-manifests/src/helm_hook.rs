@@ -7,6 +7,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::availability::PRIORITY_CLASS;
+use crate::grants::GRANT_NAME;
 use crate::programs::restricted;
 use crate::{CERTIFICATES_SECRET, GATE_NAME, network, object};
 
@@ -92,7 +93,7 @@ fn cluster_rules() -> Value {
         { "apiGroups": ["admissionregistration.k8s.io"], "resources": admission, "resourceNames": [GATE_NAME],
           "verbs": ["delete"] },
         { "apiGroups": [RBAC], "resources": bindings, "verbs": ["list"] },
-        { "apiGroups": [RBAC], "resources": bindings, "resourceNames": [CONTROLLER_NAME, WEBHOOK_NAME],
+        { "apiGroups": [RBAC], "resources": bindings, "resourceNames": [CONTROLLER_NAME, WEBHOOK_NAME, GRANT_NAME],
           "verbs": ["delete"] },
         // Those of guardians have their priority in the name.
         { "apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"], "verbs": ["list", "delete"] },

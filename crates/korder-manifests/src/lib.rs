@@ -9,6 +9,7 @@ mod availability;
 mod controllers_own;
 mod crds;
 mod gate;
+mod grants;
 mod guardians;
 mod helm_hook;
 mod labels;
@@ -20,11 +21,13 @@ mod pod_annotations;
 mod policy;
 mod programs;
 mod roles;
+mod stock_rights;
 mod ticket_spec;
 
 pub use accounts::CERTIFICATES_SECRET;
 pub use crds::crds;
 pub use gate::{Gate, MIRROR_POD, PolicyApi, gate_conditions};
+pub use grants::{GRANT_NAME, granted_accounts, namespace_grant};
 pub use helm_hook::helm_hook;
 pub use labels::{MANAGED_BY, OURS, PART_OF};
 pub use programs::{HOST_NODE, Profile, WEBHOOK_PORT};
@@ -69,6 +72,7 @@ pub fn manifests(options: &Options) -> Vec<DynamicObject> {
         controllers_own::policies(),
         guardians::policies(),
         ticket_spec::policies(),
+        stock_rights::policies(),
         leader::policies(),
         only_pods(network::policies()),
         only_pods(availability::budgets()),

@@ -9,9 +9,11 @@ use serde_json::Value;
 use crate::policy::{Action, Policy, Validation, rules};
 
 /// A field of a spec, what of it is refused, and what to do instead.
+#[derive(Clone, Copy)]
 struct Line(&'static str, When, &'static str);
 
 /// What of a field is refused; values are CEL.
+#[derive(Clone, Copy)]
 enum When {
     /// That it is there.
     Set,
@@ -22,17 +24,9 @@ enum When {
 }
 use When::{Is, IsNot, Set};
 
-const KINDS: &[&str] = &["Quota", "Inventory", "Stock"];
+const KINDS: &[&str] = &["Quota"];
 
 const ORDER: &[Line] = &[
-    Line("item", Set, "use spec.template"),
-    Line("inventoryRef", Set, "use spec.template"),
-    Line("ifNoInventory", Set, "leave it out"),
-    Line("queuePriority", Set, "leave it out"),
-    Line("progressDeadlineSeconds", Set, "leave it out"),
-    Line("holdFor", Set, "leave it out"),
-    Line("ttlSecondsAfterFinished", Set, "leave it out"),
-    Line("deliver", Set, "leave it out"),
     Line("daemonSet", Is("true"), "leave it out and give replicas"),
     Line("minReadySeconds", IsNot("0"), "leave it out"),
     Line("strategy.type", Is("'Scheduled'"), "use OneTime"),
@@ -50,9 +44,18 @@ const TICKET_SPEC: &[Line] = &[
     Line("lifecycle.reuse", Is("'OnDelete'"), "use Never"),
 ];
 
+const INVENTORY: &[Line] = &[
+    Line("reclaimPolicy", Is("'Restock'"), "use Retire"),
+    Line("reset", Set, "leave it out"),
+    Line("probe", Set, "leave it out and give maxAge"),
+];
+
+/// Of the item of an order or an inventory.
+const ITEM: &[Line] = &[Line("operation.package", Set, "use operation.job or operation.manifests")];
+
 /// The policies and their bindings.
 pub(crate) fn policies() -> Vec<DynamicObject> {
-    [kinds(), orders(), tickets()].iter().flat_map(Policy::objects).collect()
+    [kinds(), orders(), tickets(), inventories()].iter().flat_map(Policy::objects).collect()
 }
 
 fn kinds() -> Policy {
@@ -63,7 +66,7 @@ fn kinds() -> Policy {
     Policy {
         name: "not-built-yet-kinds.korder.dev",
         action: Action::Deny,
-        rules: ours(&["quotas", "inventories", "stocks"], &["CREATE"]),
+        rules: ours(&["quotas"], &["CREATE"]),
         only_if: vec![],
         variables: vec![],
         validations: validations.collect(),
@@ -79,8 +82,24 @@ fn orders() -> Policy {
         rules: ours(&["orders"], &["CREATE", "UPDATE"]),
         only_if: vec![spec_is_new()],
         variables: vec![],
-        validations: own.chain(of_tickets).collect(),
+        validations: own.chain(of_tickets).chain(of_items()).collect(),
     }
+}
+
+fn inventories() -> Policy {
+    let own = INVENTORY.iter().map(|line| line.of_field("spec."));
+    Policy {
+        name: "not-built-yet-inventories.korder.dev",
+        action: Action::Deny,
+        rules: ours(&["inventories"], &["CREATE", "UPDATE"]),
+        only_if: vec![spec_is_new()],
+        variables: vec![],
+        validations: own.chain(of_items()).collect(),
+    }
+}
+
+fn of_items() -> impl Iterator<Item = Validation> {
+    ITEM.iter().map(|line| line.of_field("spec.item."))
 }
 
 fn tickets() -> Policy {
@@ -149,6 +168,10 @@ mod tests {
         assert_eq!(refusal(&orders(), &order("strategy", &refresh), None), None);
         assert_eq!(refusal(&orders(), &order("daemonSet", &json!(false)), None), None);
         assert_eq!(refusal(&orders(), &order("allowedNamespaces", &json!({ "from": "All" })), None), None);
+        let item = json!({ "operation": { "job": {} } });
+        assert_eq!(refusal(&orders(), &order("item", &item), None), None);
+        let inventory = json!({ "spec": { "item": item, "reclaimPolicy": "Retire" } });
+        assert_eq!(refusal(&inventories(), &inventory, None), None);
     }
 
     #[test]
@@ -167,7 +190,10 @@ mod tests {
             &order("strategy", &recurring),
             "`spec.strategy.type: Recurring` is not built yet; use OneTime",
         );
-        refused(&orders(), &order("item", &json!({})), "`spec.item` is not built yet; use spec.template");
+        let package = json!({ "operation": { "package": { "name": "town" } } });
+        let told = "`spec.item.operation.package` is not built yet; use operation.job or operation.manifests";
+        refused(&orders(), &order("item", &package), told);
+        refused(&inventories(), &json!({ "spec": { "item": package } }), told);
         refused(
             &orders(),
             &order("daemonSet", &json!(true)),
@@ -196,8 +222,9 @@ mod tests {
     #[test]
     fn each_line_refuses_what_it_names_and_nothing_else() {
         let fields = ORDER.iter().map(|line| (line, line.of_field("spec.")));
-        let ticket_fields = TICKET_SPEC.iter().map(|line| (line, line.of_field("spec.")));
-        for (line, validation) in fields.chain(ticket_fields) {
+        let others = [TICKET_SPEC, INVENTORY, ITEM].concat();
+        let others = others.iter().map(|line| (line, line.of_field("spec.")));
+        for (line, validation) in fields.chain(others) {
             let path = line.0;
             let alone = Policy { validations: vec![validation], ..kinds() };
             let with = |value: &str| {

@@ -2,9 +2,9 @@
 
 use korder_api::Duration;
 use korder_api::names::{
-    ANNOTATION_GROUP, ANNOTATION_GROUP_SIZE, ANNOTATION_ON_TIMEOUT, ANNOTATION_ORDER, ANNOTATION_REQUIRED,
-    ANNOTATION_RUNS_ON, ANNOTATION_TICKET, ANNOTATION_TICKET_SELECTOR, ANNOTATION_TIMEOUT, CLAIM_ANNOTATIONS,
-    CONTROLLER_ANNOTATIONS, GATE, MAX_GROUP_SIZE,
+    ANNOTATION_GROUP, ANNOTATION_GROUP_SIZE, ANNOTATION_ON_TIMEOUT, ANNOTATION_ORDER, ANNOTATION_OUTPUT_CONTAINER,
+    ANNOTATION_REQUIRED, ANNOTATION_RUNS_ON, ANNOTATION_TICKET, ANNOTATION_TICKET_SELECTOR, ANNOTATION_TIMEOUT,
+    CLAIM_ANNOTATIONS, CONTROLLER_ANNOTATIONS, GATE, LABEL_INVENTORY, LABEL_STOCK, LABEL_STOCK_UID, MAX_GROUP_SIZE,
 };
 use kube::core::DynamicObject;
 
@@ -57,7 +57,9 @@ fn policy() -> Policy {
 }
 
 fn known_keys() -> Validation {
-    let known = cel_list(&[&CLAIM_ANNOTATIONS[..], &CONTROLLER_ANNOTATIONS, &[ANNOTATION_RUNS_ON]].concat());
+    let known = cel_list(
+        &[&CLAIM_ANNOTATIONS[..], &CONTROLLER_ANNOTATIONS, &[ANNOTATION_RUNS_ON, ANNOTATION_OUTPUT_CONTAINER]].concat(),
+    );
     let unknown = format!("{OURS} && !(key in {known}) && !(key in variables.oldAnnotations)");
     Validation {
         expression: format!("!variables.annotations.exists(key, {unknown})"),
@@ -196,12 +198,18 @@ fn own(key: &str) -> Validation {
     }
 }
 
+/// Pods that produce stock have their labels from a Job, or are a part of it: who makes them is not the controller. Whose they
+/// are tell their owners.
 fn labels() -> Validation {
-    let changed = format!("{OURS} && !{}", cel_agree("key", "variables.labels", "variables.oldLabels"));
+    let of_stock = cel_list(&[LABEL_INVENTORY, LABEL_STOCK, LABEL_STOCK_UID]);
+    let agree = cel_agree("key", "variables.labels", "variables.oldLabels");
+    let changed = format!("{OURS} && !{agree} && !(oldObject == null && key in {of_stock})");
     let all = "(variables.labels.map(key, key) + variables.oldLabels.map(key, key))";
     Validation {
         expression: format!("!{all}.exists(key, {changed})"),
-        message: format!("'label `' + {all}.filter(key, {changed})[0] + '` is korder\\'s own: it marks guardian pods'"),
+        message: format!(
+            "'label `' + {all}.filter(key, {changed})[0] + '` is korder\\'s own: it marks pods that korder makes'"
+        ),
     }
 }
 
@@ -394,11 +402,22 @@ mod tests {
 
     #[test]
     fn a_guardian_is_not_forged() {
-        let told = "label `korder.dev/role` is korder's own: it marks guardian pods";
+        let told = "label `korder.dev/role` is korder's own: it marks pods that korder makes";
         let guardian = pod(&json!({}), &json!({ "korder.dev/role": "guardian" }));
         refused(None, &guardian, told);
         refused(Some(&guardian), &pod(&json!({}), &json!({})), told);
         refused(Some(&guardian), &guardian, "");
+    }
+
+    #[test]
+    fn pods_that_produce_stock_are_marked_when_they_are_made() {
+        let annotations = json!({ "korder.dev/output-container": "build" });
+        let of = |stock: &str| pod(&annotations, &json!({ "korder.dev/stock": stock, "korder.dev/stock-uid": "u" }));
+        refused(None, &of("shelf-1"), "");
+        refused(Some(&of("shelf-1")), &of("shelf-1"), "");
+        let told = "label `korder.dev/stock` is korder's own: it marks pods that korder makes";
+        refused(Some(&of("shelf-1")), &of("shelf-2"), told);
+        refused(Some(&pod(&annotations, &json!({ "korder.dev/stock-uid": "u" }))), &of("shelf-1"), told);
     }
 
     #[test]

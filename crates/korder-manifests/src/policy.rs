@@ -126,6 +126,7 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     use kube_cel::KubeCelExt;
+    use kube_cel::cel::extractors::This;
     use kube_cel::cel::objects::Value as Cel;
     use kube_cel::cel::parser::Parser;
     use kube_cel::cel::{Context, ResolveResult, to_value};
@@ -138,13 +139,26 @@ pub(crate) mod tests {
     /// fields. The syntax for optional fields isn't evaluated right at all; policies of ours do without.
     #[track_caller]
     pub(crate) fn refusal(policy: &Policy, object: &Value, old: Option<&Value>) -> Option<String> {
+        refusal_to(&[], policy, object, old)
+    }
+
+    /// The same to somebody who may do this and nothing else, as `create jobs.batch` or `impersonate serviceaccounts/builder`, in
+    /// the namespace `team-a`.
+    #[track_caller]
+    pub(crate) fn refusal_to(may: &[&str], policy: &Policy, object: &Value, old: Option<&Value>) -> Option<String> {
         let mut context = Context::default().with_all();
+        add_authorizer(&mut context, may);
+        context.add_variable_from_value("request", cel_of(&json!({ "namespace": "team-a" })));
         context.add_function("dyn", |value: Cel| -> ResolveResult { Ok(value) });
         context.add_variable_from_value("object", cel_of(object));
         context.add_variable_from_value("oldObject", old.map_or(Cel::Null, cel_of));
-        let mut variables = HashMap::new();
+        let (mut variables, mut of_messages) = (HashMap::new(), HashMap::new());
         for (name, expression) in &policy.variables {
-            variables.insert((*name).to_owned(), evaluate(expression, &context));
+            let value = evaluate(expression, &context);
+            if !expression.contains("authorizer") {
+                of_messages.insert((*name).to_owned(), value.clone());
+            }
+            variables.insert((*name).to_owned(), value);
             context.add_variable_from_value("variables", variables.clone());
         }
         let refusing =
@@ -152,10 +166,33 @@ pub(crate) mod tests {
                 Cel::Bool(passed) => !passed,
                 other => panic!("`{}` is {other:?}", validation.expression),
             })?;
+        // Messages can't ask what somebody may do.
+        context.add_variable_from_value("variables", of_messages);
         match evaluate(&refusing.message, &context) {
             Cel::String(message) => Some(message.to_string()),
             other => panic!("`{}` is {other:?}", refusing.message),
         }
+    }
+
+    /// What the API server offers under the same names; the question is put together as a text.
+    fn add_authorizer(context: &mut Context, may: &[&str]) {
+        let may: Vec<String> = may.iter().map(|right| (*right).to_owned()).collect();
+        context.add_variable_from_value("authorizer", Cel::Null);
+        context.add_function("group", |This(_): This<Cel>, group: Arc<String>| group);
+        context.add_function("resource", |This(group): This<Arc<String>>, resource: Arc<String>| {
+            Arc::new(if group.is_empty() { (*resource).clone() } else { format!("{resource}.{group}") })
+        });
+        context.add_function("namespace", |This(asked): This<Arc<String>>, namespace: Arc<String>| {
+            assert_eq!(*namespace, "team-a");
+            asked
+        });
+        context.add_function("name", |This(asked): This<Arc<String>>, name: Arc<String>| {
+            Arc::new(format!("{asked}/{name}"))
+        });
+        context.add_function("check", move |This(asked): This<Arc<String>>, verb: Arc<String>| {
+            may.contains(&format!("{verb} {asked}"))
+        });
+        context.add_function("allowed", |This(answer): This<bool>| answer);
     }
 
     #[track_caller]

@@ -15,7 +15,8 @@ pub(crate) fn aggregated() -> Vec<DynamicObject> {
     let order = rule(&["orders", "tickets"], &WRITE);
     let scale = rule(&["orders/scale"], &["get", "update", "patch"]);
     let keep = rule(&["inventories"], &WRITE);
-    let discard = rule(&["stocks"], &["delete", "deletecollection"]);
+    // To be written for the annotation that lets go of what can't be torn down; a policy keeps the rest.
+    let discard = rule(&["stocks"], &["update", "patch", "delete", "deletecollection"]);
     vec![
         role("korder-viewer", "view", &[&see]),
         role("korder-editor", "edit", &[&see, &order, &scale]),

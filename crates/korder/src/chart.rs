@@ -4,6 +4,8 @@
 //! templates as well, since Helm never upgrades what is in a chart's `crds` folder, and are kept when the release goes: with
 //! them all orders would be deleted.
 
+use std::collections::BTreeSet;
+
 use korder_api::names::WEBHOOK_NAME;
 use korder_manifests::{Gate, Options, PolicyApi, Profile};
 use kube::ResourceExt as _;
@@ -18,6 +20,13 @@ const IMAGE: &str = "@image@";
 const REPLICAS: &str = "@replicas@";
 /// Stands for requests and limits.
 const RESOURCES: &str = "@resources@";
+/// Stands for the namespace of a grant.
+const NAMESPACE: &str = "@namespace@";
+/// Stands for the service accounts of a grant.
+const ACCOUNTS: &str = "@accounts@";
+
+/// All of these.
+const MARKS: [&str; 5] = [IMAGE, REPLICAS, RESOURCES, NAMESPACE, ACCOUNTS];
 
 /// A file of the chart: its path and its text.
 pub(crate) type File = (&'static str, String);
@@ -46,6 +55,7 @@ pub(crate) fn files(repository: &str) -> anyhow::Result<Vec<File>> {
             "templates/gate.yaml",
             format!("{IF_POLICY}\n{}{{{{- else }}}}\n{}{{{{- end }}}}\n", template(&policy)?, template(&webhook)?),
         ),
+        ("templates/grants.yaml", format!("{FOR_EACH_GRANT}\n{}{{{{- end }}}}\n", template(&grants())?)),
         ("templates/uninstall.yaml", template(&hook)?),
     ])
 }
@@ -57,6 +67,18 @@ const CHECK: &str = r#"{{- if ne .Release.Namespace "korder-system" }}
 "#;
 
 const IF_POLICY: &str = r#"{{- if or (eq .Values.gate "policy") (and (eq .Values.gate "auto") (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")) }}"#;
+
+const FOR_EACH_GRANT: &str = "{{- range $namespace, $accounts := .Values.namespaceGrants }}";
+
+/// What lets the controllers act as the accounts of one namespace.
+fn grants() -> Vec<DynamicObject> {
+    let mut objects = korder_manifests::namespace_grant(NAMESPACE, &BTreeSet::new());
+    let rules = objects.iter_mut().filter_map(|object| object.data.get_mut("rules")?.as_array_mut()).flatten();
+    for rule in rules.filter(|rule| rule.get("resourceNames").is_some()) {
+        rule["resourceNames"] = json!(ACCOUNTS);
+    }
+    objects
+}
 
 const NOTES: &str = "korder {{ .Chart.AppVersion }} is installed. `korder doctor` tells whether it does what it should.
 
@@ -82,6 +104,8 @@ fn values(repository: &str, resources: Option<&Value>) -> anyhow::Result<String>
          image:\n  repository: {repository}\n  tag: {version:?}\n  # Instead of the tag, as in sha256:...\n  digest: \"\"\n\n\
          # The controllers, of which one acts at a time.\ncontroller:\n  replicas: 2\n{resources}\n\n\
          webhook:\n  replicas: 2\n{resources}\n\n\
+         # Service accounts as which units of stock may be made, by namespace, as in `team-a: [builder]`.\n\
+         namespaceGrants: {{}}\n\n\
          crds:\n  # Whether the release has the kinds; they are upgraded with it, and stay when it goes.\n  install: true\n"
     ))
 }
@@ -109,9 +133,11 @@ fn marked(line: &str, program: &str) -> String {
     let action = |mark: &str| match mark {
         IMAGE => format!(" \"{image}\""),
         REPLICAS => format!(" {{{{ .Values.{values}.replicas }}}}"),
+        NAMESPACE => " {{ $namespace }}".to_owned(),
+        ACCOUNTS => format!(" {{{{- toYaml $accounts | nindent {indent} }}}}"),
         _ => format!(" {{{{- toYaml .Values.{values}.resources | nindent {indent} }}}}"),
     };
-    for mark in [IMAGE, REPLICAS, RESOURCES] {
+    for mark in MARKS {
         for quoted in [format!(" '{mark}'"), format!(" \"{mark}\""), format!(" {mark}")] {
             if let Some(key) = line.strip_suffix(&quoted) {
                 return format!("{key}{}", action(mark));
@@ -157,7 +183,7 @@ mod tests {
     fn every_mark_has_become_an_action() {
         let files = files("ghcr.io/example/korder").unwrap();
         for (path, text) in &files {
-            for mark in [IMAGE, REPLICAS, RESOURCES] {
+            for mark in MARKS {
                 assert!(!text.contains(mark), "{path} has {mark}");
             }
         }
@@ -169,6 +195,9 @@ mod tests {
             assert!(korder.contains(action), "{action}");
         }
         assert_eq!(korder.matches(".Values.image.repository").count(), 2);
+        let (_, grants) = files.iter().find(|(path, _)| *path == "templates/grants.yaml").unwrap();
+        assert_eq!(grants.matches("\n  namespace: {{ $namespace }}\n").count(), 2, "{grants}");
+        assert!(grants.contains("resourceNames: {{- toYaml $accounts | nindent"), "{grants}");
         let names = [SYSTEM_NAMESPACE, CONTROLLER_NAME];
         assert!(names.iter().all(|name| korder.contains(name)));
     }

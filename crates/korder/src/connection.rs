@@ -27,6 +27,11 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
+    /// The name, where one was given.
+    pub(crate) fn given(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     /// Its name.
     pub(crate) fn name(self, client: &Client) -> String {
         self.namespace.unwrap_or_else(|| client.default_namespace().to_owned())

@@ -2,6 +2,12 @@
 
 use anyhow::Context as _;
 use kube::api::DynamicObject;
+use serde_json::Value;
+
+/// A value as one YAML document.
+pub(crate) fn document(value: &Value) -> anyhow::Result<String> {
+    serde_saphyr::to_string(value).context("cannot write YAML")
+}
 
 /// The objects as YAML documents, each begun by a line of three dashes.
 pub(crate) fn documents(objects: &[DynamicObject]) -> anyhow::Result<String> {

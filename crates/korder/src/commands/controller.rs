@@ -49,7 +49,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let client = kube::Client::try_from(config).context("cannot make a client for the cluster")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let identity = identity(&instance);
-    let controllers = korder_controllers::controllers(&client, &Config { guardian_image, instance }, &clock);
+    let controllers =
+        korder_controllers::controllers(&client, &Config { guardian_image, instance, ..Config::default() }, &clock);
     let (counted, counts) = (controllers.caches.clone(), controllers.metrics);
     let caches = controllers.caches;
     let (operator, leadership): (Box<dyn Controller>, _) = if leader_elect {

@@ -5,7 +5,7 @@ use clap::Args;
 use cli::{Hinted, Printer, Progress};
 
 use crate::connection::Connection;
-use crate::install::{self, Scope};
+use crate::install::{self, Change, Grant, Scope};
 
 /// What to take away, and from where.
 #[derive(Debug, Args)]
@@ -20,6 +20,10 @@ pub(crate) struct Arguments {
     /// Helm does
     #[arg(long, conflicts_with = "crds")]
     only_pods: bool,
+    /// Only take this grant away (repeatable), unless something needs it: the controllers may no longer make units of stock as the
+    /// service account
+    #[arg(long = "namespace-grant", value_name = "NAMESPACE/ACCOUNT", conflicts_with_all = ["crds", "only_pods"])]
+    grants: Vec<Grant>,
     /// Don't ask
     #[arg(long, short)]
     yes: bool,
@@ -30,9 +34,16 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Result<()> {
-    let Arguments { connection, crds, only_pods, yes, dry_run } = arguments;
+    let Arguments { connection, crds, only_pods, grants, yes, dry_run } = arguments;
     let scope = if only_pods { Scope::Pods } else { Scope::All { kinds: crds } };
     let client = connection.client().await?;
+    let tried = if dry_run { " (dry run)" } else { "" };
+    if !grants.is_empty() {
+        for Change { object, what } in install::revoke(&client, &grants, dry_run).await? {
+            printer.result(format_args!("{object} {what}{tried}"))?;
+        }
+        return Ok(());
+    }
     let found = install::find(&client, scope).await?;
     if !found.is_nothing(scope) {
         for line in found.lines(scope) {
@@ -45,7 +56,6 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
     }
     let progress = Progress::start(printer, if dry_run { "Trying what would go" } else { "Removing korder" });
     let done = install::uninstall(&client, found, scope, dry_run).await?;
-    let tried = if dry_run { " (dry run)" } else { "" };
     for object in &done.removed {
         printer.result(format_args!("{object} removed{tried}"))?;
     }

@@ -7,8 +7,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use cli::{Hinted, OutputFormat, Printer};
 use jiff::{SignedDuration, Timestamp};
+use korder_api::{Inventory, Order};
 use korder_core::fit::Surroundings;
+use korder_core::inventory::request::is_request;
+use korder_core::inventory::why::{Place, RequestAnswer, of_request};
 use korder_core::node::Node;
+use korder_core::ticket::Ticket;
 use korder_core::why::{Judged, PodAnswer, Scene, TicketAnswer, promised};
 use kube::api::{Api, ListParams};
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
@@ -21,7 +25,7 @@ use crate::told::Told as _;
 /// About what.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// `pod/NAME` or `ticket/NAME`
+    /// `pod/NAME`, `ticket/NAME`, or `order/NAME` of an order for stock
     #[arg(value_name = "KIND/NAME")]
     about: About,
     #[command(flatten)]
@@ -37,6 +41,7 @@ pub(crate) struct Arguments {
 enum About {
     Pod(String),
     Ticket(String),
+    Order(String),
 }
 
 impl FromStr for About {
@@ -46,7 +51,8 @@ impl FromStr for About {
         match text.split_once('/') {
             Some(("pod" | "pods" | "po", name)) if !name.is_empty() => Ok(Self::Pod(name.to_owned())),
             Some(("ticket" | "tickets" | "ktk", name)) if !name.is_empty() => Ok(Self::Ticket(name.to_owned())),
-            _ => Err("it is not of the form `pod/NAME` or `ticket/NAME`".to_owned()),
+            Some(("order" | "orders" | "kord", name)) if !name.is_empty() => Ok(Self::Order(name.to_owned())),
+            _ => Err("it is not of the form `pod/NAME`, `ticket/NAME` or `order/NAME`".to_owned()),
         }
     }
 }
@@ -56,21 +62,82 @@ pub(crate) async fn run(arguments: Arguments, printer: Printer) -> anyhow::Resul
     let Arguments { about, connection, namespace, output } = arguments;
     let client = connection.client().await?;
     let namespace = namespace.name(&client);
-    let (orders, tickets) = tokio::try_join!(visible(&client, &namespace), visible(&client, &namespace))?;
-    let (surroundings, without_nodes) = surroundings(&client, &namespace).await?;
-    let seen = promised(surroundings, &tickets);
-    let scene = Scene { orders: &orders, tickets: &tickets, seen: &seen, without_nodes };
     let now = Timestamp::now();
     match &about {
         About::Pod(name) => {
-            let answer = scene.of_pod(named(seen.pods.iter().map(AsRef::as_ref), &namespace, "pod", name)?, now);
+            let sight = look(&client, &namespace).await?;
+            let pods = sight.seen.pods.iter().map(AsRef::as_ref);
+            let answer = sight.scene().of_pod(named(pods, &namespace, "pod", name)?, now);
             show(printer, output, &answer, pod_lines)
         }
         About::Ticket(name) => {
-            let answer = scene.of_ticket(named(&tickets, &namespace, "ticket", name)?, now);
+            let sight = look(&client, &namespace).await?;
+            let answer = sight.scene().of_ticket(named(&sight.tickets, &namespace, "ticket", name)?, now);
             show(printer, output, &answer, ticket_lines)
         }
+        About::Order(name) => of_order(&client, &namespace, name, output, printer).await,
     }
+}
+
+/// What decides about capacity, as far as whoever asks may see it.
+struct Sight {
+    orders: Vec<Order>,
+    tickets: Vec<Ticket>,
+    seen: Surroundings,
+    without_nodes: bool,
+}
+
+impl Sight {
+    fn scene(&self) -> Scene<'_> {
+        Scene { orders: &self.orders, tickets: &self.tickets, seen: &self.seen, without_nodes: self.without_nodes }
+    }
+}
+
+async fn look(client: &Client, namespace: &str) -> anyhow::Result<Sight> {
+    let (orders, tickets) = tokio::try_join!(visible(client, namespace), visible(client, namespace))?;
+    let (surroundings, without_nodes) = surroundings(client, namespace).await?;
+    Ok(Sight { seen: promised(surroundings, &tickets), orders, tickets, without_nodes })
+}
+
+/// An order for stock; of one for capacity its own status says all there is.
+async fn of_order(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    output: OutputFormat,
+    printer: Printer,
+) -> anyhow::Result<()> {
+    let (orders, inventories): (Vec<Order>, Vec<Inventory>) =
+        tokio::try_join!(visible(client, namespace), visible(client, namespace))?;
+    let order = named(&orders, namespace, "order", name)?;
+    if !is_request(order) {
+        bail!(Hinted::new(
+            format!("order `{name}` is for capacity: what it waits for stands at its tickets"),
+            format!("see `kubectl get tickets -l korder.dev/order={name}`, and ask about one of them"),
+        ));
+    }
+    show(printer, output, &of_request(order, &orders, &inventories, Timestamp::now()), request_lines)
+}
+
+fn request_lines(answer: &RequestAnswer) -> Vec<String> {
+    let RequestAnswer { order, reason, message, age_seconds, inventory, stocks, place, shelf, advice } = answer;
+    let mut lines = vec![format!("order `{order}`: {reason}"), format!("  {message}")];
+    lines.push(format!("  it was placed {} ago", age(*age_seconds)));
+    if let Some(Place { at, of }) = place {
+        lines.push(format!("  it is number {at} of {of} in line"));
+    }
+    if !stocks.is_empty() {
+        lines.push(format!("  its stock: {}", stocks.join(", ")));
+    }
+    if let (Some(inventory), Some(shelf)) = (inventory, shelf) {
+        lines.push(format!("  inventory `{inventory}`: {shelf}"));
+    }
+    if !advice.is_empty() {
+        lines.push(String::new());
+        lines.push("What would change it:".to_owned());
+        lines.extend(advice.iter().map(|advice| format!("  - {advice}")));
+    }
+    lines
 }
 
 /// Everything that decides besides orders and tickets, and whether the account may not see the nodes.
@@ -215,7 +282,8 @@ mod tests {
         assert_eq!("pod/app".parse(), Ok(About::Pod("app".to_owned())));
         assert_eq!("po/app".parse(), Ok(About::Pod("app".to_owned())));
         assert_eq!("ktk/shelf-1".parse(), Ok(About::Ticket("shelf-1".to_owned())));
-        for nonsense in ["app", "pod/", "order/shelf", ""] {
+        assert_eq!("order/cake".parse(), Ok(About::Order("cake".to_owned())));
+        for nonsense in ["app", "pod/", "inventory/shelf", ""] {
             assert!(nonsense.parse::<About>().is_err(), "{nonsense}");
         }
     }

@@ -35,6 +35,7 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
             findings.extend(leader(installed));
             findings.extend(gate(installed));
             findings.extend(refusal(installed));
+            findings.extend(grants(installed));
         }
     }
     findings.extend(hidden(facts));
@@ -203,6 +204,18 @@ fn refusal(Installed { refusal, .. }: &Installed) -> Option<Finding> {
     })
 }
 
+/// Whom units of stock are made as, and inventories that can't make any.
+fn grants(Installed { grants, ungranted, .. }: &Installed) -> Vec<Finding> {
+    let missing = ungranted.iter().map(|(inventory, grant)| {
+        let message = format!("the inventory `{inventory}` makes its units as `{grant}`, which is not granted");
+        let advice = format!("`korder install --namespace-grant {grant}`");
+        finding("grants", Level::Warning, message, Some(&advice))
+    });
+    let granted: Vec<String> = grants.iter().map(ToString::to_string).collect();
+    let there = finding("grants", Level::Ok, format!("units of stock may be made as {}", some(&granted)), None);
+    (!granted.is_empty()).then_some(there).into_iter().chain(missing).collect()
+}
+
 /// The first of them, and how many more there are.
 fn some(all: &[String]) -> String {
     let named = all.iter().take(MAX_NAMED).map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ");
@@ -247,6 +260,8 @@ mod tests {
                 webhook: None,
                 gate: Some(Effect::Yes),
                 refusal: Some(Effect::Yes),
+                grants: BTreeSet::from(["shop/builder".parse().unwrap()]),
+                ungranted: vec![],
             }),
         }
     }
@@ -318,6 +333,13 @@ mod tests {
         };
         check(unreachable, Failure, "no route to host", "firewalls");
         check(|_, there| there.refusal = Some(Effect::No), Failure, "not refused", "install");
+        let ungranted = ("shop/db".to_owned(), "shop/deployer".parse().unwrap());
+        check(
+            |_, there| there.ungranted.push(ungranted),
+            Warning,
+            "`shop/db` makes its units as `shop/deployer`",
+            "`korder install --namespace-grant shop/deployer`",
+        );
     }
 
     #[test]

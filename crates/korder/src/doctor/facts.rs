@@ -8,17 +8,19 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{LimitRange, Node, ResourceQuota};
+use k8s_openapi::api::rbac::v1::Role;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::version::Info;
-use korder_api::Order;
 use korder_api::names::{ANNOTATION_RUNS_ON, GROUP, LEADER_LEASE, SYSTEM_NAMESPACE};
+use korder_api::{Inventory, Order};
+use korder_core::stock::sku;
 use korder_manifests::{GATE_NAME, HOST_NODE, OURS, PolicyApi};
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::rights;
-use crate::install::{self, Effect};
+use crate::install::{self, Effect, Grant, GrantNeed};
 use crate::told::Told as _;
 
 /// What the checks judge.
@@ -75,6 +77,10 @@ pub(crate) struct Installed {
     pub(super) gate: Option<Effect>,
     /// What becomes of a pod with a wrong annotation; none where the user may not try.
     pub(super) refusal: Option<Effect>,
+    /// The accounts that the controllers may make units of stock as.
+    pub(super) grants: BTreeSet<Grant>,
+    /// Inventories, as `team-a/db`, whose units can't be made without this grant.
+    pub(super) ungranted: Vec<(String, Grant)>,
 }
 
 /// A Deployment.
@@ -178,6 +184,8 @@ async fn korder(look: &Look<'_>) -> anyhow::Result<Korder> {
     };
     let leases: Api<Lease> = Api::namespaced(look.client.clone(), SYSTEM_NAMESPACE);
     let lease = look.seen(leases.get_opt(LEADER_LEASE).await, "read the Lease of the controllers".into())?;
+    let roles = look.list::<Role>(&ours).await?;
+    let grants = install::granted(roles.iter().flatten());
     let runs_on_host = |program: &Deployment| program.annotations().contains_key(ANNOTATION_RUNS_ON);
     Ok(Korder::There(Installed {
         kinds: kinds.map(|kinds| kinds.iter().filter(|kind| is_established(kind)).count()),
@@ -187,7 +195,29 @@ async fn korder(look: &Look<'_>) -> anyhow::Result<Korder> {
         gate: if may_try && webhook.is_some() { Some(install::gate_effect(look.client).await) } else { None },
         refusal: if may_try { Some(install::refusal_effect(look.client).await) } else { None },
         webhook: webhook.flatten().map(trusts),
+        ungranted: ungranted(look, &grants).await?,
+        grants,
     }))
+}
+
+/// The inventories whose units need a grant that is not there.
+async fn ungranted(look: &Look<'_>, grants: &BTreeSet<Grant>) -> anyhow::Result<Vec<(String, Grant)>> {
+    let inventories = match Api::<Inventory>::all(look.client.clone()).list(&ListParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(vec![]),
+        listed => look.seen(listed, "list the inventories".into())?,
+    };
+    let missing = |inventory: Inventory| {
+        let namespace = inventory.namespace().unwrap_or_default();
+        let name = format!("{namespace}/{}", inventory.name_any());
+        let grant = Grant { account: sku::account(&inventory.spec.item).to_owned(), namespace };
+        let is_granted = match install::grant_need(&inventory.spec.item) {
+            GrantNeed::Nothing => true,
+            GrantNeed::Account => grants.contains(&grant),
+            GrantNeed::Secrets => grants.iter().any(|other| other.namespace == grant.namespace),
+        };
+        (!is_granted).then_some((name, grant))
+    };
+    Ok(inventories.into_iter().flat_map(|list| list.items).filter_map(missing).collect())
 }
 
 fn is_established(kind: &CustomResourceDefinition) -> bool {

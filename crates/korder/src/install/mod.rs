@@ -8,6 +8,7 @@ mod clashes;
 mod credentials;
 mod effect;
 mod gate;
+mod grants;
 mod objects;
 mod ready;
 mod uninstall;
@@ -28,6 +29,9 @@ pub(crate) use clashes::{clashes as name_clashes, served_resources};
 pub(crate) use credentials::service_account_kubeconfig;
 pub(crate) use effect::{Effect, of_gate as gate_effect, of_refusal as refusal_effect};
 pub(crate) use gate::{GateForm, served as served_policies};
+pub(crate) use grants::{
+    Grant, Need as GrantNeed, grant, granted, manifests as grant_manifests, need as grant_need, revoke, without_account,
+};
 pub(crate) use ready::{is_available, wait_ready};
 pub(crate) use uninstall::{Scope, find, uninstall};
 pub(crate) use version::{TESTED_MINORS, check as check_version, minor};
@@ -51,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) profile: Profile,
     /// The form of the gate; where not given, a policy if the cluster can, else a webhook.
     pub(crate) gate: Option<GateForm>,
+    /// Accounts that the controllers may act as, besides those of before.
+    pub(crate) grants: Vec<Grant>,
     /// Ask the cluster what would come of it and change nothing.
     pub(crate) dry_run: bool,
 }
@@ -134,10 +140,14 @@ async fn install_unbounded(client: &Client, options: &Options) -> anyhow::Result
             "bring it up to date by `helm upgrade`, or remove it first by `helm uninstall`"
         ));
     }
-    let wanted = korder_manifests::manifests(&korder_manifests::Options { profile: options.profile.clone(), gate });
+    // The grants first: one that can't be given is told before anything is changed.
+    let mut wanted = grants::manifests(&grants::with(&existing, &options.grants));
+    let profile = options.profile.clone();
+    wanted.extend(korder_manifests::manifests(&korder_manifests::Options { profile, gate }));
 
     let clashes = name_clashes(&served_resources(&discovery)).into_iter();
     let mut notes: Vec<_> = clashes.map(|clash| format!("{}: {}", clash.message, clash.advice)).collect();
+    notes.extend(grants::without_account(client, &options.grants).await?);
     let mut changes = apply::apply(client, &wanted, &existing, options.dry_run).await?;
     if !options.dry_run {
         apply::established(client, &wanted).await?;

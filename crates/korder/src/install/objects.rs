@@ -81,7 +81,7 @@ pub(super) fn identity(object: &DynamicObject) -> (String, Option<String>, Strin
 pub(super) fn shown(object: &DynamicObject) -> String {
     let kind = types(object).kind.to_lowercase();
     match object.namespace().as_deref() {
-        Some("kube-system") => format!("{kind}/{} in kube-system", object.name_any()),
+        Some(namespace) if namespace != SYSTEM_NAMESPACE => format!("{kind}/{} in {namespace}", object.name_any()),
         _ => format!("{kind}/{}", object.name_any()),
     }
 }

@@ -140,7 +140,7 @@ async fn install_and_run(
     };
     if wish.nodes.real_node() {
         let profile = Profile::InCluster { image: IMAGE.to_owned() };
-        let options = install::Options { profile, gate: None, dry_run: false };
+        let options = install::Options { profile, gate: None, grants: vec![], dry_run: false };
         let (installed, ()) = tokio::try_join!(install::install(&client, &options), nodes)?;
         progress.update("Waiting for korder");
         install::wait_ready(&client).await?;
@@ -148,7 +148,7 @@ async fn install_and_run(
     }
     let programs = async {
         let profile = Profile::Host { webhook_port: ports.webhook };
-        let options = install::Options { profile, gate: None, dry_run: false };
+        let options = install::Options { profile, gate: None, grants: vec![], dry_run: false };
         let installed = install::install(&client, &options).await?;
         anyhow::Ok((installed.kubernetes, Programs::start(instance, &client, ports).await?))
     };

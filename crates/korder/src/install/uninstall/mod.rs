@@ -1,6 +1,7 @@
 //! Taking korder away: what it installed, what it made, and on request the kinds with all their objects.
 
 mod pods;
+mod stock;
 mod survey;
 
 use std::time::Duration;
@@ -16,8 +17,8 @@ use tokio::time::{Instant, sleep};
 
 use super::effect::SETTLING;
 use super::objects::{
-    GATE_AND_GRANTS, INSTALLED, MADE_BY_PROGRAMS, api_of, existing, installed_by_helm, is_gate, is_grant, labelled,
-    made_by_name, shown,
+    GATE_AND_GRANTS, INSTALLED, MADE_BY_PROGRAMS, api_of, existing, installed_by_helm, is_definition, is_gate,
+    is_grant, labelled, made_by_name, shown,
 };
 use super::{apply, discover, gate};
 use crate::told::Told as _;
@@ -86,6 +87,13 @@ impl Found {
             }
             Scope::Pods => "Orders and tickets stay as objects, and hold nothing.".to_owned(),
         });
+        let units = self.objects.iter().find(|(kind, _)| kind == "stocks").map_or(0, |(_, count)| *count);
+        if scope == (Scope::All { kinds: true }) && units > 0 {
+            lines.push(format!(
+                "What {units} units of stock consist of is left where it is. To have it torn down, delete the inventories and the orders \
+                 that hold units first, and wait until `kubectl get kst -A` shows none."
+            ));
+        }
         lines
     }
 }
@@ -166,7 +174,7 @@ pub(crate) async fn uninstall(
     }
 }
 
-/// Removes guardians and takes gates off until there are none; what could not be done.
+/// Removes guardians, takes gates off and lets go of pods that produce stock until there are none; what could not be done.
 ///
 /// API servers and the controllers learn some time after it that the gate and the rights are gone, so that pods may be
 /// gated and guardians made for so long.
@@ -177,12 +185,14 @@ async fn let_go(
     done: &mut Uninstalled,
 ) -> anyhow::Result<Option<String>> {
     let begun = Instant::now();
-    let (mut guardians, mut released) = (pods::Passed::default(), pods::Passed::default());
+    let (mut guardians, mut released, mut untied) =
+        (pods::Passed::default(), pods::Passed::default(), pods::Passed::default());
     loop {
         let gone = pods::remove_guardians(client, dry_run).await?;
         let freed = pods::release(client, dry_run).await?;
-        let is_clean = gone.is_nothing() && freed.is_nothing();
-        (guardians, released) = (guardians.then(gone), released.then(freed));
+        let loose = pods::untie(client, dry_run).await?;
+        let is_clean = gone.is_nothing() && freed.is_nothing() && loose.is_nothing();
+        (guardians, released, untied) = (guardians.then(gone), released.then(freed), untied.then(loose));
         let is_settled = !just_stopped || begun.elapsed() > SETTLING;
         if dry_run || is_clean && is_settled || begun.elapsed() > PODS_DEADLINE {
             break;
@@ -190,7 +200,7 @@ async fn let_go(
         sleep(INTERVAL).await;
     }
     (done.guardians, done.released) = (guardians.written, released.written);
-    Ok(guardians.trouble().or(released.trouble()))
+    Ok(guardians.trouble().or(released.trouble()).or(untied.trouble()))
 }
 
 async fn remove(
@@ -234,6 +244,9 @@ async fn gone(client: &Client, objects: &[DynamicObject]) -> anyhow::Result<()> 
     let end = Instant::now() + GONE_DEADLINE;
     for object in objects {
         while is_there(client, object).await? {
+            if is_definition(object) {
+                stock::untie(client).await?;
+            }
             if Instant::now() > end {
                 bail!(Hinted::new(
                     format!("`{}` is still being deleted after {} s", shown(object), GONE_DEADLINE.as_secs()),

@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
-use korder_api::names::{GATE, LABEL_ROLE, ROLE_GUARDIAN};
+use korder_api::names::{FINALIZER_OUTPUT, GATE, LABEL_ROLE, LABEL_STOCK, ROLE_GUARDIAN};
 use kube::api::{DeleteParams, ListParams, Patch, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -71,6 +71,19 @@ pub(super) async fn release(client: &Client, dry_run: bool) -> anyhow::Result<Pa
     Ok(each(waiting(client).await?, release).await)
 }
 
+/// Takes korder's finalizer off all pods that produce stock, which could not go without korder; one pass.
+pub(super) async fn untie(client: &Client, dry_run: bool) -> anyhow::Result<Passed> {
+    let untie = |pod: Pod| async move {
+        let Some(operations) = untied(&pod).filter(|_| !dry_run) else { return Ok(()) };
+        let patch: Patch<()> = Patch::Json(serde_json::from_value(operations)?);
+        let patched = forgive_gone(api_of(client, &pod).patch(&pod.name_any(), &patch_params(), &patch).await);
+        patched.told(|| format!("take korder's finalizer off the pod `{}`", shown(&pod)))
+    };
+    let mut pods = list(client, ListParams::default().labels(LABEL_STOCK)).await?;
+    pods.retain(|pod| untied(pod).is_some());
+    Ok(each(pods, untie).await)
+}
+
 /// Writes each pod: what can't be done to one holds up no other.
 async fn each<F: Future<Output = anyhow::Result<()>>>(pods: Vec<Pod>, write: impl Fn(Pod) -> F) -> Passed {
     let results: Vec<_> = stream::iter(pods).map(write).buffer_unordered(IN_FLIGHT).collect().await;
@@ -118,6 +131,17 @@ fn ungate(pod: &Pod) -> Option<Value> {
     ]))
 }
 
+/// The JSON patch that takes our finalizer off this very pod; none where it has none.
+fn untied(pod: &Pod) -> Option<Value> {
+    let index = pod.finalizers().iter().position(|finalizer| finalizer == FINALIZER_OUTPUT)?;
+    let path = format!("/metadata/finalizers/{index}");
+    Some(json!([
+        { "op": "test", "path": "/metadata/uid", "value": pod.uid() },
+        { "op": "test", "path": path, "value": FINALIZER_OUTPUT },
+        { "op": "remove", "path": path },
+    ]))
+}
+
 fn shown(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any())
 }
@@ -161,6 +185,14 @@ mod tests {
         assert_eq!(operations[0]["value"], "u");
         assert_eq!(operations[2], json!({ "op": "remove", "path": "/spec/schedulingGates/1" }));
         assert_eq!(ungate(&pod(&["example.com/other"])), None);
+    }
+
+    #[test]
+    fn only_our_finalizer_is_taken_off() {
+        let mut pod = pod(&[]);
+        assert_eq!(untied(&pod), None);
+        pod.metadata.finalizers = Some(vec!["example.com/mine".into(), FINALIZER_OUTPUT.into()]);
+        assert_eq!(untied(&pod).unwrap()[2], json!({ "op": "remove", "path": "/metadata/finalizers/1" }));
     }
 
     #[test]
