@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 use cli::{Printer, Progress};
 use korder_simulator::cases::Scenario;
-use korder_simulator::{crash_points, disturbed, drains, histories, nodes, schedulers};
+use korder_simulator::histories::{History, Seen};
+use korder_simulator::{crash_points, disturbed, drains, histories, nodes, schedulers, shelves};
 
 /// Play korder's controllers in a simulated cluster, with faults
 #[derive(Debug, Parser)]
@@ -19,6 +20,9 @@ struct Arguments {
     /// How many random histories to play
     #[arg(long, default_value_t = 100)]
     histories: u64,
+    /// Play only what is about this
+    #[arg(long, value_enum)]
+    about: Option<About>,
     /// Play the random history of the seed only
     #[arg(long)]
     replay: bool,
@@ -44,10 +48,11 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
     let &Arguments { seed, histories, replay, .. } = arguments;
     let mut violations = vec![];
-    if !replay {
+    let tries_hand_overs = !replay && arguments.about != Some(About::Shelves);
+    if tries_hand_overs {
         violations.extend(two_claims(arguments, printer).into_iter().map(|what| format!("seed {seed}: {what}")));
     }
-    if !replay && arguments.only.is_none() {
+    if tries_hand_overs && arguments.only.is_none() {
         let progress = Progress::start(printer, "cordoning nodes, with crashes, drains, claims, and changes of mind");
         let (crashes, changes) = (drains::every_point(seed), drains::every_change_of_mind(seed));
         let (late, lost, violated) = drains::every_late_cordon(seed);
@@ -55,19 +60,27 @@ fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<()> {
         let violated = crashes.1.into_iter().chain(changes.1).chain(violated);
         violations.extend(violated.map(|what| format!("seed {seed}: {what}")));
     }
+    let all = [About::Capacity, About::Shelves];
+    let abouts = all.into_iter().filter(|about| arguments.about.is_none_or(|only| only == *about));
     if replay {
-        let history = histories::play(seed);
-        printer.result(format!("history {seed} has the digest {:016x}", history.digest))?;
-        violations.extend(history.violations.into_iter().map(|what| format!("history {seed}: {what}")));
+        for about in abouts {
+            for (_, history) in about.play_all()(&[seed]) {
+                let name = about.name();
+                printer.result(format!("the history {seed} of {name} has the digest {:016x}", history.digest))?;
+                violations.extend(history.violations.into_iter().map(|what| format!("{name} {seed}: {what}")));
+            }
+        }
     } else if arguments.only.is_none() {
-        violations.extend(random_histories(seed, histories, printer));
+        for about in abouts {
+            violations.extend(random_histories(about, seed, histories, printer));
+        }
     }
     for violation in &violations {
         printer.result(violation)?;
     }
     anyhow::ensure!(
         violations.is_empty(),
-        "{} violations; to play one again: `--replay --seed SEED` for a history, `--only 'RUN' --pairs --seed {seed}` for a run \
+        "{} violations; to play one again: `--replay --about WHAT --seed SEED` for a history, `--only 'RUN' --pairs --seed {seed}` for a run \
          of the two claims, by what stands before the second colon",
         violations.len()
     );
@@ -110,19 +123,42 @@ fn two_claims(arguments: &Arguments, printer: Printer) -> Vec<String> {
     violations
 }
 
-fn random_histories(first: u64, count: u64, printer: Printer) -> Vec<String> {
-    let progress = Progress::start(printer, format!("random histories of seeds {first} to {}", first + count - 1));
-    let mut seen = histories::Seen::default();
+/// What random histories are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum About {
+    /// Node capacity: orders, tickets, and pods that claim them
+    Capacity,
+    /// Stock: inventories, units, and orders in line
+    Shelves,
+}
+
+impl About {
+    const fn play_all(self) -> fn(&[u64]) -> Vec<(u64, History)> {
+        match self {
+            Self::Capacity => histories::play_all,
+            Self::Shelves => shelves::play_all,
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+fn random_histories(about: About, first: u64, count: u64, printer: Printer) -> Vec<String> {
+    let last = first + count - 1;
+    let progress = Progress::start(printer, format!("random histories of {}, seeds {first} to {last}", about.name()));
+    let mut seen = Seen::default();
     let mut violations = vec![];
     for seed in (first..first + count).step_by(AT_ONCE) {
         progress.update(format!("seed {seed}, {} violations", violations.len()));
         let seeds: Vec<u64> = (seed..(seed + AT_ONCE as u64).min(first + count)).collect();
-        for (seed, history) in histories::play_all(&seeds) {
-            violations.extend(history.violations.into_iter().map(|what| format!("history {seed}: {what}")));
+        for (seed, history) in about.play_all()(&seeds) {
+            violations.extend(history.violations.into_iter().map(|what| format!("{} {seed}: {what}", about.name())));
             seen += history.seen;
         }
     }
-    progress.finish(format!("{count} histories: {seen}"));
+    progress.finish(format!("{count} histories of {}: {seen}", about.name()));
     violations
 }
 

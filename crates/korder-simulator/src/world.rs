@@ -8,17 +8,18 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, future};
 use kooper::{BoxError, Clock, Controller as _, Stop};
-use kooper_sim::actors::{KubeletOptions, SchedulerOptions};
+use kooper_sim::actors::{JobOptions, KubeletOptions, SchedulerOptions};
 use kooper_sim::fault::{FaultPlan, Faults};
 use kooper_sim::{AdmissionRequest, Kind, Sim, Verb};
-use korder_api::{Order, Ticket, names};
+use korder_api::{Inventory, Order, Stock, Ticket, names};
 use korder_controllers::Config;
 use korder_core::scheduler::DEFAULT_LEASE;
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
 /// The definitions of korder's kinds: making their schemas takes longer than a run.
-static DEFINITIONS: LazyLock<[Value; 2]> = LazyLock::new(|| [json!(Order::crd()), json!(Ticket::crd())]);
+static DEFINITIONS: LazyLock<[Value; 4]> =
+    LazyLock::new(|| [json!(Order::crd()), json!(Ticket::crd()), json!(Inventory::crd()), json!(Stock::crd())]);
 
 /// The name of the controllers' client in the history.
 const CONTROLLERS: &str = "korder";
@@ -40,6 +41,7 @@ pub struct World {
     scheduler: BoxFuture<'static, Infallible>,
     kubelet: BoxFuture<'static, Infallible>,
     garbage: BoxFuture<'static, Infallible>,
+    jobs: BoxFuture<'static, Infallible>,
     controllers: BoxFuture<'static, Result<(), BoxError>>,
     faults: Faults,
     /// Further controllers that take themselves for leaders, too.
@@ -54,7 +56,12 @@ pub struct World {
 impl World {
     /// A cluster whose controllers live through a plan of faults; after a crash others go on without any.
     pub fn new(sim: Sim, plan: FaultPlan) -> Self {
-        for kind in [Kind::of::<Order>(), Kind::of::<Ticket>()] {
+        for kind in [
+            Kind::of::<Order>().with_selectable_field("status.stockName"),
+            Kind::of::<Ticket>(),
+            Kind::of::<Inventory>(),
+            Kind::of::<Stock>().with_selectable_field("status.claimRef.uid"),
+        ] {
             sim.register(kind.with_status());
         }
         let definitions = kube::core::ApiResource::erase::<Definition>(&());
@@ -69,6 +76,7 @@ impl World {
             scheduler: sim.scheduler(scheduler()).boxed(),
             kubelet: sim.kubelet(KubeletOptions::default()).boxed(),
             garbage: sim.garbage_collector().boxed(),
+            jobs: future::pending().boxed(),
             controllers,
             faults,
             second: future::pending().boxed(),
@@ -85,6 +93,12 @@ impl World {
         Self { plans: plans.into_iter().collect(), ..self }
     }
 
+    /// The same, in which Jobs run.
+    #[must_use]
+    pub fn with_jobs(self, options: JobOptions) -> Self {
+        Self { jobs: self.sim.jobs(options).boxed(), ..self }
+    }
+
     /// Lets the cluster live while a future runs.
     pub async fn during<T>(&mut self, future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
@@ -95,6 +109,7 @@ impl World {
                 never = &mut self.scheduler => match never {},
                 never = &mut self.kubelet => match never {},
                 never = &mut self.garbage => match never {},
+                never = &mut self.jobs => match never {},
                 ended = &mut self.second => {
                     self.sim.fail(format!("the second controllers ended by themselves: {ended:?}"));
                     self.second = future::pending().boxed();

@@ -15,6 +15,7 @@ use crate::objects::{node, priority_class};
 use crate::world::World;
 use crate::{oracle, parallel};
 use user::User;
+pub(crate) use user::create;
 
 /// What users do in one history.
 const MOVES: usize = 40;
@@ -85,9 +86,9 @@ pub fn play(seed: u64) -> History {
         for (peril, n) in PERILS {
             perils.extend(Some(peril).filter(|_| one_in(&mut rng, n)));
         }
-        user::create(&sim, priority_class("strong", 100));
+        create(&sim, priority_class("strong", 100));
         for n in 1..=3 {
-            user::create(&sim, node(&format!("n{n}"), 4));
+            create(&sim, node(&format!("n{n}"), 4));
         }
         let mut world = World::new(sim.clone(), faults(seed, &mut rng));
         let mut user = User::new(&sim, perils.clone());
@@ -122,7 +123,7 @@ pub fn play(seed: u64) -> History {
 }
 
 /// Lost replies, conflicts, broken watches, and a crash at some write.
-fn faults(seed: u64, rng: &mut Rng) -> FaultPlan {
+pub(crate) fn faults(seed: u64, rng: &mut Rng) -> FaultPlan {
     let crash = if rng.bool() { Effect::CrashBefore } else { Effect::CrashAfter };
     let share = |per_mille| When::Share { per_mille };
     let conflicts = [0, 100, 500][rng.usize(0..3)];

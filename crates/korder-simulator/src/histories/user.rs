@@ -323,7 +323,7 @@ fn stronger(name: &str) -> Value {
     pod
 }
 
-pub(super) fn create(sim: &Sim, object: Value) {
+pub(crate) fn create(sim: &Sim, object: Value) {
     if let Err(status) = sim.create(object) {
         sim.fail(format!("the scenario could not make an object: {status}"));
     }
