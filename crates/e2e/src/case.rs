@@ -14,7 +14,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use korder_api::{Order, Ticket};
+use korder_api::{Inventory, Order, Stock, Ticket};
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource, ResourceExt as _};
@@ -26,7 +26,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::audit::{Conditions, Ownership};
 use crate::environment::is_ready;
 use crate::objects::{self, OnNodesOf as _, Size};
-use crate::{Environment, History, Kubectl, korder_program};
+use crate::{Environment, History, Kubectl, Output, korder_program};
 
 /// How long one call of `korder` may take.
 const KORDER_TIMEOUT: Duration = Duration::from_mins(1);
@@ -178,17 +178,27 @@ impl Case {
 
     /// Runs `korder` on the cluster with arguments that take `--namespace`; what it printed.
     pub async fn korder(&self, arguments: &[&str]) -> Result<String> {
+        let Output { status, stdout, stderr } =
+            self.run_korder(&[arguments, &["--namespace", &self.namespace]].concat()).await?;
+        ensure!(status.success(), "`korder {}` ended with {status}:\n{stdout}{stderr}", arguments.join(" "));
+        Ok(stdout)
+    }
+
+    /// Runs `korder` on the cluster, whatever comes of it.
+    pub async fn run_korder(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(korder_program().await?);
-        command.args(arguments).args(["--namespace", &self.namespace]);
-        command.env("KUBECONFIG", self.environment.kubectl().kubeconfig()).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(arguments).env("KUBECONFIG", self.environment.kubectl().kubeconfig());
+        command.stdin(Stdio::null()).kill_on_drop(true);
         let shown = format!("korder {}", arguments.join(" "));
         let output = tokio::time::timeout(KORDER_TIMEOUT, command.output())
             .await
             .with_context(|| format!("`{shown}` took more than {} s", KORDER_TIMEOUT.as_secs()))?
             .with_context(|| format!("cannot run `{shown}`"))?;
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "`{shown}` ended with {}:\n{stdout}{stderr}", output.status);
-        Ok(stdout.into_owned())
+        Ok(Output {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
     }
 
     /// Makes an object in the namespace.
@@ -348,6 +358,8 @@ impl Case {
         self.api::<Order>().delete_collection(&now, &all).await.context("cannot delete the orders")?;
         self.api::<Ticket>().delete_collection(&now, &all).await.context("cannot delete the tickets")?;
         // They would make new pods.
+        self.api::<Inventory>().delete_collection(&now, &all).await.context("cannot delete the inventories")?;
+        self.api::<Stock>().delete_collection(&now, &all).await.context("cannot delete the stocks")?;
         self.api::<Deployment>().delete_collection(&now, &all).await.context("cannot delete the Deployments")?;
         self.api::<StatefulSet>().delete_collection(&now, &all).await.context("cannot delete the StatefulSets")?;
         self.api::<DaemonSet>().delete_collection(&now, &all).await.context("cannot delete the DaemonSets")?;

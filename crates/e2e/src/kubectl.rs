@@ -66,6 +66,11 @@ impl Kubectl {
         Self { cache_dir: cache_dir.into(), ..self.clone() }
     }
 
+    /// The program itself.
+    pub fn program(&self) -> &OsStr {
+        &self.program
+    }
+
     /// The file that tells how to reach the cluster.
     pub fn kubeconfig(&self) -> &OsStr {
         &self.kubeconfig

@@ -5,7 +5,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use korder_api::{Order, Ticket};
+use korder_api::{Inventory, Order, Stock, Ticket};
 
 /// Says in one line what matters of an object's state.
 pub trait Shown {
@@ -36,6 +36,29 @@ impl Shown for Ticket {
         let holder = status.claim_ref.map_or_else(|| "nobody".to_owned(), |claim| format!("`{}`", claim.name));
         let node = status.node_name.as_deref().unwrap_or("no node");
         format!("{} on {node}, held by {holder}; {}", self.phase().as_str(), conditions(&status.conditions))
+    }
+}
+
+impl Shown for Inventory {
+    fn shown(&self) -> String {
+        let status = self.status.clone().unwrap_or_default();
+        format!(
+            "ready {}, producing {}, claimed {}, waiting {}, level {}; {}",
+            status.ready,
+            status.producing,
+            status.claimed,
+            status.waiting,
+            status.level.map_or_else(|| "?".to_owned(), |level| level.to_string()),
+            conditions(&status.conditions)
+        )
+    }
+}
+
+impl Shown for Stock {
+    fn shown(&self) -> String {
+        let status = self.status.clone().unwrap_or_default();
+        let holder = status.claim_ref.map_or_else(|| "nobody".to_owned(), |claim| format!("`{}`", claim.name));
+        format!("{:?}, held by {holder}; {}", status.phase.unwrap_or_default(), conditions(&status.conditions))
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.add(fields_that_are_unknown);
     suite.add(fields_that_do_not_go_together);
     suite.add(what_is_not_built_yet);
+    suite.add(items_that_make_no_sense);
     suite.add(annotations_and_labels_of_pods);
     suite.add(changes_of_a_ticket);
 }
@@ -150,18 +151,112 @@ async fn what_is_not_built_yet(case: &Case) -> Result<()> {
     }
     let window = order_of("window: {startTime: '2030-01-01T00:00:00Z', duration: 1h}, resources: {requests: {cpu: 1}}");
     rows.push((window, vec!["`spec.template.spec.window` is not built yet; use duration"]));
-    let item = "{operation: {package: {name: town, version: 1.0.0}}}";
-    rows.push((order(&format!("item: {item}")), vec!["`spec.item` is not built yet; use spec.template"]));
-    rows.push((order("inventoryRef: {name: shelf}"), vec!["`spec.inventoryRef` is not built yet; use spec.template"]));
-    let kinds = [
-        ("Quota", "scope: {type: Cluster}, hard: {orders: '10'}".to_owned()),
-        ("Inventory", format!("replicas: 1, item: {item}")),
-        ("Stock", format!("inventoryName: shelf, sku: v1-0, item: {item}")),
-    ];
-    for (kind, spec) in kinds {
-        let object = object(kind, "bad", &spec);
-        rows.push((object, vec!["kind `", kind, "` is not built yet"]));
+    let package = "item: {operation: {package: {name: town, version: 1.0.0}}}";
+    let told = "`spec.item.operation.package` is not built yet; use operation.job or operation.manifests";
+    rows.push((order(package), vec![told]));
+    rows.push((object("Inventory", "bad", &format!("replicas: 1, {package}")), vec![told]));
+    let job = "{template: {spec: {containers: [{name: job, image: job}]}}}";
+    for (addition, named) in [
+        (format!("reclaimPolicy: Restock, reset: {job}"), "`spec.reclaimPolicy: Restock`"),
+        ("probe: {expression: 'true', periodSeconds: 60}".to_owned(), "`spec.probe`"),
+    ] {
+        rows.push((inventory_of_job(&addition), vec![named, "is not built yet"]));
     }
+    rows.push((
+        object("Quota", "bad", "scope: {type: Cluster}, hard: {orders: '10'}"),
+        vec!["kind `Quota` is not built yet"],
+    ));
+    each_is_refused(&case.kubectl(), rows).await
+}
+
+/// The operation of a job that does something.
+const JOB: &str = "operation: {job: {template: {spec: {containers: [{name: build, image: build}]}}}}";
+
+/// An inventory of one unit that a job makes, right but for what is added.
+fn inventory_of_job(addition: &str) -> String {
+    object("Inventory", "bad", &format!("replicas: 1, item: {{{JOB}}}, {addition}"))
+}
+
+/// An inventory of one unit that manifests make; the metadata of their one object.
+fn inventory_of_config_map(metadata: &str) -> String {
+    let object_of_it = format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{{metadata}}}}}");
+    object("Inventory", "bad", &format!("replicas: 1, item: {{operation: {{manifests: [{object_of_it}]}}}}"))
+}
+
+async fn items_that_make_no_sense(case: &Case) -> Result<()> {
+    let inventory = |spec: &str| object("Inventory", "bad", spec);
+    let item = |item: &str| inventory(&format!("replicas: 1, item: {{{item}}}"));
+    let two = "operation: {package: {name: town, version: 1.0.0}, job: {template: {spec: {containers: [{name: b, image: b}]}}}}";
+    let one_of = "an operation is exactly one of `job`, `package` and `manifests`";
+    let config_map = "operation: {manifests: [{apiVersion: v1, kind: ConfigMap, metadata: {name: c-$(stock.name)}}]}";
+    let secret = "object: {kind: Secret, name: s-$(stock.name)}";
+    let rows = vec![
+        (item("operation: {}"), vec!["spec.item.operation", one_of]),
+        (item(two), vec!["spec.item.operation", one_of]),
+        (order(&format!("item: {{{two}}}")), vec!["spec.item.operation", one_of]),
+        (inventory_of_config_map("name: fixed"), vec!["`metadata.name` must contain `$(stock.name)`"]),
+        (inventory_of_config_map("generateName: x-, name: $(stock.name)"), vec!["`metadata.generateName` is refused"]),
+        (item(&format!("type: Copy, {config_map}")), vec!["type `Copy` can't be made by `operation.manifests`"]),
+        (item(&format!("{JOB}, inputs: {{a-b: c}}")), vec!["that of an environment variable"]),
+        (
+            item(&format!("{JOB}, outputs: [{{name: p, from: {{{secret}, secretKey: p}}}}]")),
+            vec!["the outputs of a job are taken `from.result`"],
+        ),
+        (
+            item(&format!("{config_map}, outputs: [{{name: p, from: {{{secret}}}}}]")),
+            vec!["`object` needs exactly one of `fieldPath` and `secretKey`"],
+        ),
+        (
+            item(&format!("{config_map}, outputs: [{{name: p, sensitive: false, from: {{{secret}, secretKey: p}}}}]")),
+            vec!["an output taken from a `secretKey` is sensitive"],
+        ),
+        (
+            item(&format!("{JOB}, readyWhen: [{{kind: Pod, name: $(stock.name), expression: 'true'}}]")),
+            vec!["`readyWhen` is for `operation.manifests`"],
+        ),
+        (item(&format!("{JOB}, onClaim: {{patches: []}}")), vec!["`onClaim` is reserved and not supported yet"]),
+        (inventory_of_job("demand: {maxReplicas: 3}"), vec!["set exactly one of `replicas`"]),
+        (inventory(&format!("item: {{{JOB}}}")), vec!["set exactly one of `replicas`"]),
+        (
+            inventory(&format!("item: {{{JOB}}}, demand: {{minReplicas: 4, maxReplicas: 3}}")),
+            vec!["`minReplicas` must not exceed `maxReplicas`"],
+        ),
+        (
+            inventory(&format!("item: {{type: Copy, {JOB}}}, replicas: 2")),
+            vec!["an item of type `Copy` is shared by all orders: its level is at most 1"],
+        ),
+        (inventory_of_job("reclaimPolicy: Restock"), vec!["`reclaimPolicy: Restock` needs `reset`"]),
+        (inventory_of_job("inputs: {SIZE: {}}"), vec!["an input is limited by exactly one of `enum` and `pattern`"]),
+        (inventory_of_job("inputs: {SIZE: {pattern: '[a-z]+'}}"), vec!["`pattern` needs `maxLength`"]),
+        (
+            inventory_of_job("").replace("name: bad", &format!("name: {}", "a".repeat(53))),
+            vec!["at most 52 characters"],
+        ),
+        (
+            order(&format!("item: {{{JOB}}}, inventoryRef: {{name: i}}")),
+            vec!["exactly one of template, item and inventoryRef"],
+        ),
+        (
+            order(&format!("item: {{{JOB}}}, strategy: {{refreshPolicy: Always}}")),
+            vec!["belong to an order with template"],
+        ),
+        (
+            order("inventoryRef: {name: i}, deliver: {}"),
+            vec!["exactly one of configMapName and secretName must be set"],
+        ),
+        (
+            object("Stock", "bad", &format!("inventoryName: shelf, sku: v1-0, item: {{{JOB}}}")),
+            vec!["a Stock is made by korder alone: make an Inventory"],
+        ),
+        (
+            inventory_of_config_map("name: $(stock.name), namespace: elsewhere"),
+            vec!["`ConfigMap` `$(stock.name)` is of namespace `elsewhere`", "leave `metadata.namespace` out"],
+        ),
+        (
+            item("operation: {manifests: [{apiVersion: v1, kind: Namespace, metadata: {name: $(stock.name)}}]}"),
+            vec!["`Namespace` is a kind of the whole cluster"],
+        ),
+    ];
     each_is_refused(&case.kubectl(), rows).await
 }
 

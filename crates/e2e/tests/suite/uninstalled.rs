@@ -9,6 +9,7 @@ use e2e::{Case, Environment};
 use k8s_openapi::api::core::v1::Namespace;
 use korder_api::names;
 use kube::api::Api;
+use serde_json::{Value, json};
 
 use crate::installation::{Korder, cluster};
 use crate::suite::Suite;
@@ -24,9 +25,24 @@ async fn uninstall_leaves_nothing_stuck() -> Result<()> {
     korder.run(&["install", "--gate", "webhook"]).await?;
     let environment = Arc::new(Environment::at(&cluster.data_dir().kubeconfig()).await?);
     Case::run(&environment, "uninstall", async |case: &Case| without_its_programs(case, &korder).await).await?;
+    stock_is_there(&environment).await?;
     let removed = korder.run(&["uninstall", "--crds", "--yes"]).await?;
     ensure!(removed.contains("orders.core.korder.dev removed"), "{removed}");
     cluster.stop().await.context("cannot stop the cluster")
+}
+
+/// An inventory and a unit, as the controllers leave them when they are stopped: nobody is there to take their finalizers off.
+async fn stock_is_there(environment: &Environment) -> Result<()> {
+    let account = format!("system:serviceaccount:{}:{}", names::SYSTEM_NAMESPACE, names::CONTROLLER_NAME);
+    let item = json!({ "operation": { "job": { "template": { "spec": { "containers": [{ "name": "job", "image": "job" }] } } } } });
+    let object = |kind: &str, finalizer: &str, spec: Value| {
+        let metadata = json!({ "name": "shelf", "finalizers": [finalizer] });
+        json!({ "apiVersion": names::API_VERSION, "kind": kind, "metadata": metadata, "spec": spec }).to_string()
+    };
+    let kubectl = environment.kubectl().acting_as(account);
+    kubectl.apply(&object("Inventory", names::FINALIZER_UNITS, json!({ "item": item, "replicas": 0 }))).await?;
+    let spec = json!({ "item": item, "inventoryName": "shelf", "sku": "v1-0" });
+    kubectl.apply(&object("Stock", names::FINALIZER_TEARDOWN, spec)).await.map(drop)
 }
 
 async fn without_its_programs(case: &Case, korder: &Korder) -> Result<()> {

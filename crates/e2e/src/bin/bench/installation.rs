@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use cli::Hinted;
+use korder_api::names;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::Deserialize;
@@ -66,6 +67,16 @@ impl Installation {
     /// A client with the rights of the administrator.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         let kubeconfig = Kubeconfig::read_from(self.directory.path().join("kubeconfig"))?;
+        Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
+    }
+
+    /// A client with the rights of the controllers.
+    pub(crate) async fn client_as_controllers(&self) -> anyhow::Result<Client> {
+        let mut kubeconfig = Kubeconfig::read_from(self.directory.path().join("kubeconfig"))?;
+        let account = format!("system:serviceaccount:{}:{}", names::SYSTEM_NAMESPACE, names::CONTROLLER_NAME);
+        for user in kubeconfig.auth_infos.iter_mut().filter_map(|user| user.auth_info.as_mut()) {
+            user.impersonate = Some(account.clone());
+        }
         Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
     }
 

@@ -13,6 +13,7 @@ mod shelf;
 mod spread;
 mod startup;
 mod steps;
+mod stock;
 mod writes;
 
 use std::fs;
@@ -53,6 +54,8 @@ enum Part {
     Claims,
     /// What memory and processor time many tickets take
     Scale,
+    /// How long orders for stock take, what they write, and what memory many units take
+    Stock,
 }
 
 fn main() -> ExitCode {
@@ -85,7 +88,8 @@ async fn measure(parts: &[Part], printer: Printer) -> anyhow::Result<Report> {
     let wanted = |part| parts.is_empty() || parts.contains(&part);
     let machine = Machine::this()?;
     let kubernetes = warm_up().await?;
-    let mut report = Report { machine, kubernetes, startup: None, fillings: None, claims: None, scales: None };
+    let mut report =
+        Report { machine, kubernetes, startup: None, fillings: None, claims: None, scales: None, stocks: None };
     if wanted(Part::Startup) {
         let progress = Progress::start(printer, "Starting and resuming korder");
         report.startup = Some(startup::measure().await?);
@@ -107,6 +111,11 @@ async fn measure(parts: &[Part], printer: Printer) -> anyhow::Result<Report> {
         let progress = Progress::start(printer, "Filling large orders");
         report.scales = Some(Box::pin(scale::measure()).await?);
         progress.finish("Filled large orders");
+    }
+    if wanted(Part::Stock) {
+        let progress = Progress::start(printer, "Filling orders for stock");
+        report.stocks = Some(Box::pin(stock::measure()).await?);
+        progress.finish("Filled orders for stock");
     }
     Ok(report)
 }

@@ -34,8 +34,10 @@ pub(crate) struct Kind {
 pub(crate) enum Part {
     /// What must be written for the work to be done.
     Work,
-    /// An order's counts, of which many changes become one write.
+    /// An order's counts, of which many changes become one write; of one for stock, what it was told.
     OrderStatus,
+    /// An inventory's counts, of which many changes become one write.
+    Inventory,
     /// What is told to users.
     Events,
 }
@@ -48,7 +50,7 @@ const fn kind(verbs: &'static [&'static str], group: &'static str, resource: &'s
 const LEASES: Kind = kind(&["*"], "coordination.k8s.io", "leases", Part::Work);
 
 /// Every kind that is told apart. A request counts for the first that fits it, so that the last one gets the rest.
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 15] = [
     kind(&["create"], names::GROUP, "tickets", Part::Work),
     kind(&["update", "patch"], names::GROUP, "tickets/status", Part::Work),
     kind(&["update", "patch"], names::GROUP, "tickets", Part::Work),
@@ -59,6 +61,8 @@ const KINDS: [Kind; 13] = [
     kind(&["delete"], "", "pods", Part::Work),
     kind(&["create"], "scheduling.k8s.io", "priorityclasses", Part::Work),
     kind(&["update", "patch"], names::GROUP, "orders/status", Part::OrderStatus),
+    kind(&["update", "patch"], names::GROUP, "stocks/status", Part::Work),
+    kind(&["update", "patch"], names::GROUP, "inventories/status", Part::Inventory),
     kind(&["create"], "events.k8s.io", "events", Part::Events),
     kind(&["patch"], "events.k8s.io", "events", Part::Events),
     kind(&["create", "update", "patch", "delete", "deletecollection"], "*", "*", Part::Work),

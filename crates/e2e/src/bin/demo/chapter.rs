@@ -3,6 +3,7 @@
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 
+use crate::kepot;
 use crate::order;
 use crate::show::Show;
 use crate::stage::Cluster;
@@ -20,12 +21,20 @@ pub(crate) struct Chapter {
 }
 
 /// All chapters, in the order in which they are told.
-pub(crate) const CHAPTERS: &[Chapter] = &[Chapter {
-    name: "order",
-    title: "capacity that is there before it is needed",
-    nodes: order::NODES,
-    tell: |show, cluster| order::tell(show, cluster).boxed_local(),
-}];
+pub(crate) const CHAPTERS: &[Chapter] = &[
+    Chapter {
+        name: "order",
+        title: "capacity that is there before it is needed",
+        nodes: order::NODES,
+        tell: |show, cluster| order::tell(show, cluster).boxed_local(),
+    },
+    Chapter {
+        name: "kepot",
+        title: "what takes long to make, ready on the shelf",
+        nodes: kepot::NODES,
+        tell: |show, cluster| kepot::tell(show, cluster).boxed_local(),
+    },
+];
 
 /// The name that stands for all chapters.
 pub(crate) const ALL: &str = "all";

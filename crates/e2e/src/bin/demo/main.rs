@@ -2,6 +2,7 @@
 //! that a user would type, and is held to what the API says. Exits with 0 only if every step was seen to hold.
 
 mod chapter;
+mod kepot;
 mod objects;
 mod order;
 mod show;
@@ -29,9 +30,10 @@ struct Arguments {
     /// What to tell
     #[arg(long, default_value = chapter::ALL, value_parser = PossibleValuesParser::new(chapter::names()))]
     chapter: String,
-    /// Tell it between real containers, which pull this archive of an image; needs root and what `make e2e-deps` installs
+    /// Tell it between real containers, which pull this archive of an image (or these, given again and again); needs root and
+    /// what `make e2e-deps` installs
     #[arg(long, value_name = "IMAGE")]
-    real_node: Option<PathBuf>,
+    real_node: Vec<PathBuf>,
     /// Leave the cluster running, to look around in it
     #[arg(long)]
     keep: bool,
@@ -67,15 +69,15 @@ async fn tell(chapter: &Chapter, arguments: &Arguments, printer: Printer) -> any
 }
 
 async fn perform(chapter: &Chapter, arguments: &Arguments, stage: &Stage, show: &mut Show) -> anyhow::Result<()> {
-    let nodes = match &arguments.real_node {
-        Some(image) => Nodes::Real { image },
-        None => Nodes::Simulated { arguments: chapter.nodes },
+    let nodes = match arguments.real_node.as_slice() {
+        [] => Nodes::Simulated { arguments: chapter.nodes },
+        images => Nodes::Real { images },
     };
     let cluster = stage.open(show, nodes).await?;
     let told = (chapter.tell)(show, &cluster).await;
     if told.is_err() {
         show.aside("this does not hold; what is there instead:")?;
-        show.run("kubectl get orders.core.korder.dev,tickets,pods -A -o wide").await?;
+        show.run("kubectl get orders.core.korder.dev,tickets,inventories,stocks,pods -A -o wide").await?;
         show.run("kubectl logs -n korder-system deployment/korder-controller-manager --tail 30").await?;
     }
     told

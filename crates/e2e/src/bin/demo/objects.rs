@@ -18,7 +18,16 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Looks until `look` has seen what it looks for. After the deadline its last error tells what is there instead.
 pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let deadline = Instant::now() + DEADLINE;
+    eventually_within(DEADLINE, what, look).await
+}
+
+/// The same for what may take longer.
+pub(crate) async fn eventually_within<T>(
+    time: Duration,
+    what: &str,
+    look: impl AsyncFn() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let deadline = Instant::now() + time;
     let mut last = anyhow!("the cluster does not answer");
     while let Ok(looked) = timeout_at(deadline, look()).await {
         match looked {
@@ -27,7 +36,7 @@ pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFn() -> anyhow::Re
         }
         sleep(INTERVAL).await;
     }
-    Err(last.context(format!("not seen within {} s: {what}", DEADLINE.as_secs())))
+    Err(last.context(format!("not seen within {} s: {what}", time.as_secs())))
 }
 
 /// The place that a ready ticket has.

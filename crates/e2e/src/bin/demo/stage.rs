@@ -38,8 +38,8 @@ pub(crate) enum Nodes<'a> {
     },
     /// One, whose pods are containers.
     Real {
-        /// The archive of the image that they pull.
-        image: &'a Path,
+        /// The archives of the images that they pull.
+        images: &'a [PathBuf],
     },
 }
 
@@ -72,10 +72,10 @@ impl Stage {
             Some(hint) => Hinted::new(error, hint).into(),
             None => anyhow::Error::new(error),
         })?;
-        // A name alone is found on the path; one that was built is not on it yet.
-        if let Some(built) = kubectl.parent().filter(|parent| parent.is_absolute()) {
-            show.export("PATH", extended_path(built)?)?;
-        }
+        // A name alone is found on the path; one that was built is not on it yet, nor are kubectl's plugins.
+        let built = kubectl.parent().filter(|parent| parent.is_absolute()).map(Path::to_owned);
+        let plugins = env::current_dir()?.join(&korder).parent().map(Path::to_owned);
+        show.export("PATH", extended_path(plugins.into_iter().chain(built))?)?;
         // What kubectl keeps in mind of one cluster is wrong for the next one on the same port.
         show.set("KUBECACHEDIR", directory.path().join("kubectl-cache").into());
         Ok(Self { directory, korder })
@@ -88,7 +88,10 @@ impl Stage {
         show.step("Kubernetes starts on this machine, and korder is installed on it")?;
         let (is_real, arguments) = match nodes {
             Nodes::Simulated { arguments } => (false, arguments.to_owned()),
-            Nodes::Real { image } => (true, format!("--real-node --image {}", image.display())),
+            Nodes::Real { images } => {
+                let images = images.iter().map(|image| format!(" --image {}", image.display()));
+                (true, format!("--real-node{}", images.collect::<String>()))
+            }
         };
         show.run_within(UP_DEADLINE, &format!("{korder} up --detach --data-dir {} {arguments}", data_dir.display()))
             .await?;
@@ -148,10 +151,10 @@ fn korder_program() -> anyhow::Result<String> {
     Ok(korder.strip_prefix(here).unwrap_or(&korder).display().to_string())
 }
 
-/// The search path with another directory in front.
-fn extended_path(directory: &Path) -> anyhow::Result<OsString> {
+/// The search path with other directories in front.
+fn extended_path(directories: impl Iterator<Item = PathBuf>) -> anyhow::Result<OsString> {
     let there = env::var_os("PATH").unwrap_or_default();
-    Ok(env::join_paths(std::iter::once(directory.to_owned()).chain(env::split_paths(&there)))?)
+    Ok(env::join_paths(directories.chain(env::split_paths(&there)))?)
 }
 
 async fn connect(kubeconfig: &Path) -> anyhow::Result<Client> {

@@ -3,6 +3,7 @@
 mod claims;
 mod figures;
 mod scale;
+mod stock;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::scale::Scale;
 use crate::shelf::Filling;
 use crate::spread::Spread;
 use crate::startup::Startup;
+use crate::stock::Stocks;
 use figures::{range, ratio, seconds, verdict};
 
 /// What the figures are held to.
@@ -39,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) claims: Option<Claims>,
     /// Many tickets.
     pub(crate) scales: Option<Vec<Scale>>,
+    /// Orders for stock.
+    pub(crate) stocks: Option<Stocks>,
 }
 
 impl Report {
@@ -55,6 +59,7 @@ impl Report {
         sections.extend(self.fillings.as_deref().map(fillings));
         sections.extend(self.claims.iter().flat_map(Claims::sections));
         sections.extend(self.scales.as_deref().map(scale::section));
+        sections.extend(self.stocks.as_ref().map(stock::section));
         sections.join("\n\n")
     }
 
