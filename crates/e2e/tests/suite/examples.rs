@@ -21,25 +21,6 @@ const NEIGHBOURS: usize = 4;
 
 pub(crate) fn tests(suite: &mut Suite) {
     suite.add(an_order_becomes_tickets_and_a_pod_takes_one_on_a_full_node);
-    suite.add(the_examples_of_stock_are_let_in);
-}
-
-/// As the cluster judges them: nothing of them is made.
-async fn the_examples_of_stock_are_let_in(case: &Case) -> Result<()> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/kepot");
-    let mut count = 0;
-    for file in std::fs::read_dir(folder).context("there are no examples of stock")? {
-        let path = file?.path();
-        let yaml =
-            std::fs::read_to_string(&path)?.replace("namespace: default", &format!("namespace: {}", case.namespace()));
-        let judged = case.kubectl().run(&["create", "--dry-run=server", "-f", "-"], &yaml).await?;
-        ensure!(judged.status.success(), "`{}` is refused:\n{}", path.display(), judged.stderr);
-        let warned = judged.stderr.contains("Warning");
-        ensure!(!warned, "`{}` is warned of:\n{}", path.display(), judged.stderr);
-        count += 1;
-    }
-    ensure!(count > 0, "there are no examples of stock");
-    Ok(())
 }
 
 /// What happens in the namespace of the examples.

@@ -38,6 +38,7 @@ mod refused;
 mod replicas;
 mod scheduler_agrees;
 mod shelves;
+mod stock_examples;
 mod stock_rights;
 mod suite;
 mod taken_away;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
     pulls::tests(&mut suite);
     refused::tests(&mut suite);
     shelves::tests(&mut suite);
+    stock_examples::tests(&mut suite);
     stock_rights::tests(&mut suite);
     why::tests(&mut suite);
     let code = suite.run(&arguments);
