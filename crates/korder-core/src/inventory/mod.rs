@@ -272,6 +272,7 @@ impl<'a> Keeping<'a> {
         // First to expire goes first, and the ends are cheaper to take from than the beginnings.
         left.current.reverse();
         left.former.reverse();
+        let here = full_name(self.inventory());
         let mut came = Vec::new();
         let mut blocked = false;
         for place in line {
@@ -302,7 +303,8 @@ impl<'a> Keeping<'a> {
             }
             left.backlog += missing;
             left.waiting += usize::from(missing > 0);
-            if missing == 0 || !claim.is_empty() || is_new || has.len() != told(order) {
+            let is_told = has.len() == told(order) && request::waits_at(order, &here);
+            if missing == 0 || !claim.is_empty() || is_new || !is_told {
                 let sequence = if is_new { memory.next_in_line() } else { 0 };
                 self.plan.serve.push(Serve { order: Arc::clone(order), claim, has, completes: missing == 0, sequence });
             }

@@ -79,6 +79,12 @@ pub fn waiting(order: &Order, inventory: &str, sequence: i64, held: &[&str], why
     status
 }
 
+/// Whether a request was told that it waits in the line of this inventory (`NAMESPACE/NAME`).
+pub fn waits_at(order: &Order, inventory: &str) -> bool {
+    let told = order.status.as_ref().and_then(|status| status.inventory.as_deref());
+    told == Some(inventory) && reason(order) == Some(reasons::WAITING_FOR_STOCK)
+}
+
 /// The status of a request that has all its units.
 pub fn filled(
     order: &Order,

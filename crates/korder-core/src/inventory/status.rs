@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use korder_api::item::ItemType;
 use korder_api::{Inventory, InventoryStatus};
 
 use super::request::in_words;
@@ -90,8 +91,14 @@ impl Summary<'_, '_> {
         status
     }
 
+    /// Whether no more than one unit is ever wanted, whatever demand would ask for.
+    fn is_copy(&self) -> bool {
+        self.inventory.spec.item.type_ == Some(ItemType::Copy)
+    }
+
     fn reason(&self) -> String {
         match (&self.level, self.inventory.spec.replicas) {
+            (Some(level), _) if self.is_copy() && level.units > 0 => "one copy serves all orders".to_owned(),
             (Some(level), _) => level.reason.clone(),
             (None, Some(fixed)) => format!("replicas: {fixed}"),
             (None, None) => String::new(),
@@ -128,7 +135,7 @@ impl Summary<'_, '_> {
             let progress = if self.failures.count >= STALLED_FROM { Progress::Stalled } else { Progress::Reconciling };
             return (say(full, reasons::PRODUCTION_FAILED, message), progress);
         }
-        match self.level.as_ref().and_then(|level| level.limit) {
+        match self.level.as_ref().filter(|_| !self.is_copy()).and_then(|level| level.limit) {
             Some(Limit::ProductionBound) if !full => {
                 (say(false, reasons::PRODUCTION_BOUND, message), Progress::Reconciling)
             }

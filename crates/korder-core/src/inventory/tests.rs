@@ -369,6 +369,31 @@ fn an_order_is_told_of_any_unit_that_it_lost() {
 }
 
 #[test]
+fn an_order_that_waited_elsewhere_is_told_where_it_waits_now() {
+    let mut shop = Shop::new(json!({"replicas": 0, "maxUnits": 0}));
+    let order = shop.order("moved").clone();
+    let status = request::waiting(&order, "shop/gone", 7, &[], "waits there", at(0));
+    shop.tell(&order, status);
+    shop.step();
+    let told = shop.orders[0].status.clone().unwrap();
+    assert_eq!((told.inventory.as_deref(), told.queue_sequence), (Some("shop/cake"), Some(7)));
+    assert!(shop.look().serve.is_empty(), "it is told once");
+}
+
+#[test]
+fn a_copy_is_at_no_limit_whatever_demand_there_is() {
+    let mut shop = Shop::new(json!({"demand": {"maxReplicas": 1}, "item": {"type": "Copy"}}));
+    for order in 0..20 {
+        shop.order(&format!("order-{order}"));
+    }
+    shop.step();
+    let status = shop.look().status.or(shop.inventory.status.clone()).unwrap();
+    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY).unwrap();
+    let told = (ready.reason.as_str(), status.reason.as_deref());
+    assert_eq!(told, (crate::reasons::REPLENISHING, Some("one copy serves all orders")));
+}
+
+#[test]
 fn only_the_head_of_the_line_holds_a_part() {
     let mut shop = Shop::new(json!({"replicas": 0, "parallelism": 1, "item": {}}));
     shop.order("three").spec.replicas = Some(3);
