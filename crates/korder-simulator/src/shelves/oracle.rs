@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use kooper_sim::{Sim, Write};
 use korder_api::item::ItemType;
-use korder_api::{Inventory, Order, Stock, StockPhase, names};
+use korder_api::{Inventory, InventoryStatus, Order, Stock, StockPhase, names};
 use korder_core::inventory::request::{self, Stage};
 use korder_core::inventory::{full_name, unit};
 use korder_core::reasons;
@@ -129,11 +129,24 @@ fn overwritten(history: &[Arc<Write>]) -> Vec<String> {
         .collect()
 }
 
+/// Whether a write says no more of an inventory than what its demand has come to, which falls as time passes.
+fn tells_demand(write: &Write) -> bool {
+    let but_demand = |inventory: Option<Inventory>| {
+        let status = inventory.and_then(|inventory| inventory.status)?;
+        Some(InventoryStatus { level: None, reason: None, ..status })
+    };
+    write.is_of("inventories.core.korder.dev")
+        && but_demand(state(write.before.as_ref())) == but_demand(state(write.after.as_ref()))
+}
+
 /// The controllers write nothing more when all is settled, but for levels that fall in their time.
 fn restless(sim: &Sim, history: &[Arc<Write>]) -> Vec<String> {
     let end = sim.clock().now();
     let late = |write: &&Arc<Write>| {
-        write.time > end - QUIET && is_controllers(&write.actor) && !write.is_of("events.events.k8s.io")
+        write.time > end - QUIET
+            && is_controllers(&write.actor)
+            && !write.is_of("events.events.k8s.io")
+            && !tells_demand(write)
     };
     let tell = |write: &Arc<Write>| {
         format!("write {}: still writing to {} `{}` at the end", write.revision, write.kind, write.name)
