@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -57,6 +58,14 @@ impl Process {
             Ok(machine::field(self.folder.join("status"), name)?.trim_end_matches(" kB").parse()?)
         };
         Ok(Memory { resident: kib("VmRSS")?, allocated: kib("RssAnon")?, peak: kib("VmHWM")? })
+    }
+
+    /// Lets it stand still for good, as if it were not there; it keeps what it has.
+    pub(crate) fn pause(&self) -> anyhow::Result<()> {
+        let id = self.folder.file_name().unwrap_or_default();
+        let sent = Command::new("kill").arg("-STOP").arg(id).status().context("cannot run `kill`")?;
+        anyhow::ensure!(sent.success(), "process {} can't be stopped", id.display());
+        Ok(())
     }
 
     /// The processor time that it has taken so far, of all its threads.

@@ -10,14 +10,14 @@ use anyhow::{Context as _, ensure};
 use e2e::{History, Log};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use korder_api::{Inventory, Order, Stock, names};
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::NAMESPACE;
 use crate::installation::Installation;
-use crate::process::Memory;
+use crate::process::{Memory, Process};
 use crate::spread::Spread;
 use crate::writes::{Counts, Meter};
 
@@ -41,6 +41,8 @@ pub(crate) struct Stocks {
     pub(crate) writes: Counts,
     /// Orders that come at once.
     pub(crate) bursts: Vec<Burst>,
+    /// As many orders with the same writes, and no controllers.
+    pub(crate) bare: Bare,
     /// Memory before, and with so many units.
     pub(crate) memory: Vec<(usize, Memory)>,
 }
@@ -54,6 +56,15 @@ pub(crate) struct Burst {
     pub(crate) filled: Duration,
     /// From sending each until it is filled.
     pub(crate) latency: Spread,
+    /// The processor time that the controllers took.
+    pub(crate) cpu: Duration,
+}
+
+/// What the API server takes by itself: orders that are made, each followed by the writes that fill it, without waiting for anybody.
+pub(crate) struct Bare {
+    pub(crate) orders: usize,
+    /// From sending the first until all are written.
+    pub(crate) filled: Duration,
 }
 
 /// Measures it.
@@ -63,9 +74,18 @@ pub(crate) async fn measure() -> anyhow::Result<Stocks> {
     let bench = Bench { client: installation.client().await?, writer: installation.client_as_controllers().await? };
     let meter = Meter::install(&bench.client).await?;
     let controllers = installation.controllers().await?;
-    let mut memory = vec![(0, controllers.memory()?)];
     bench.inventory().await?;
     let mut there = 0;
+
+    // First of all: what is freed later is not given back to the system.
+    let mut memory = vec![(0, controllers.memory()?)];
+    for count in UNITS {
+        bench.add_units(there, count - there).await?;
+        there = count;
+        meter.settled().await?;
+        memory.push((count, controllers.memory()?));
+    }
+    bench.clear().await?;
 
     bench.add_units(there, STEADY).await?;
     there += STEADY;
@@ -78,17 +98,15 @@ pub(crate) async fn measure() -> anyhow::Result<Stocks> {
         bench.add_units(there, orders).await?;
         there += orders;
         meter.settled().await?;
-        bursts.push(bench.burst(orders).await?);
+        bursts.push(bench.burst(orders, &controllers).await?);
     }
     bench.clear().await?;
-    for count in UNITS {
-        bench.add_units(there, count).await?;
-        there += count;
-        meter.settled().await?;
-        memory.push((count, controllers.memory()?));
-        bench.clear().await?;
-    }
-    Ok(Stocks { steady, writes, bursts, memory })
+    let orders = BURSTS[BURSTS.len() - 1];
+    bench.make_units(there, orders).await?;
+    meter.settled().await?;
+    controllers.pause()?;
+    let bare = bench.bare(there, orders).await?;
+    Ok(Stocks { steady, writes, bursts, bare, memory })
 }
 
 struct Bench {
@@ -111,8 +129,22 @@ impl Bench {
         history.until_within(DEADLINE, "the inventory is looked at", has_sku).await.map(drop)
     }
 
-    /// Puts units on the shelf.
+    /// Puts units on the shelf, and waits until they are counted.
     async fn add_units(&self, first: usize, count: usize) -> anyhow::Result<()> {
+        self.make_units(first, count).await?;
+        let there = Api::<Stock>::namespaced(self.client.clone(), NAMESPACE).list(&ListParams::default()).await?;
+        let is_ready = |unit: &&Stock| unit.status.as_ref().is_some_and(|status| status.claim_ref.is_none());
+        let ready = there.iter().filter(is_ready).count();
+        let stocked = |log: &Log<Inventory>| {
+            let counted = log.get(INVENTORY)?.status.as_ref()?.ready;
+            (usize::try_from(counted).ok()? == ready).then_some(())
+        };
+        let history = History::start(Api::namespaced(self.client.clone(), NAMESPACE)).await?;
+        history.until_within(DEADLINE, format_args!("{ready} units are ready"), stocked).await
+    }
+
+    /// Puts units on the shelf.
+    async fn make_units(&self, first: usize, count: usize) -> anyhow::Result<()> {
         let inventories: Api<Inventory> = Api::namespaced(self.client.clone(), NAMESPACE);
         let inventory = inventories.get(INVENTORY).await?;
         let sku = inventory.status.and_then(|status| status.sku).context("the inventory has no identity")?;
@@ -139,12 +171,7 @@ impl Bench {
             }
         };
         stream::iter(first + 1..=first + count).map(add).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
-        let stocked = |log: &Log<Inventory>| {
-            let ready = log.get(INVENTORY)?.status.as_ref()?.ready;
-            (usize::try_from(ready).ok()? >= count).then_some(())
-        };
-        let history = History::start(inventories).await?;
-        history.until_within(DEADLINE, format_args!("{count} units are ready"), stocked).await
+        Ok(())
     }
 
     /// Orders at an even pace.
@@ -167,9 +194,10 @@ impl Bench {
     }
 
     /// Orders as fast as they can be made.
-    async fn burst(&self, count: usize) -> anyhow::Result<Burst> {
+    async fn burst(&self, count: usize, controllers: &Process) -> anyhow::Result<Burst> {
         let orders: Api<Order> = Api::namespaced(self.client.clone(), NAMESPACE);
         let history = History::start(orders.clone()).await?;
+        let cpu = controllers.cpu()?;
         let began = Instant::now();
         let placed = stream::iter(0..count).map(|number| place(orders.clone(), format!("burst-{count}-{number}")));
         let sent: BTreeMap<String, Instant> = placed.buffer_unordered(AT_ONCE).try_collect().await?;
@@ -177,7 +205,34 @@ impl Bench {
         let filled = self.filled(&history, &sent).await?;
         let last = filled.iter().map(|(seen, _)| *seen).max().context("nothing was filled")?;
         let latency = Spread::of(filled.into_iter().map(|(_, latency)| latency))?;
-        Ok(Burst { orders: count, made, filled: last - began, latency })
+        Ok(Burst { orders: count, made, filled: last - began, latency, cpu: controllers.cpu_since(cpu)? })
+    }
+
+    /// The writes of a burst without the controllers, with as many under way; somebody watches, as there.
+    async fn bare(&self, first: usize, count: usize) -> anyhow::Result<Bare> {
+        let orders: Api<Order> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let stocks: Api<Stock> = Api::namespaced(self.writer.clone(), NAMESPACE);
+        let writer: Api<Order> = Api::namespaced(self.writer.clone(), NAMESPACE);
+        let history = History::start(orders.clone()).await?;
+        let fill = async |number: usize| {
+            let (name, unit) = (format!("bare-{number}"), format!("{INVENTORY}-{}", first + number + 1));
+            place(orders.clone(), name.clone()).await?;
+            let claim = json!({"status": {"phase": "Claimed", "claimRef": {"namespace": NAMESPACE, "name": name, "uid": name}}});
+            stocks
+                .patch_status(&unit, &PatchParams::default(), &Patch::Merge(claim))
+                .await
+                .context("cannot claim a unit")?;
+            let filled = json!({"status": {"filled": "1/1", "stockName": unit, "filledTime": "2026-01-01T00:00:00Z"}});
+            writer
+                .patch_status(&name, &PatchParams::default(), &Patch::Merge(filled))
+                .await
+                .context("cannot fill an order")?;
+            anyhow::Ok(())
+        };
+        let began = Instant::now();
+        stream::iter(0..count).map(fill).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+        drop(history);
+        Ok(Bare { orders: count, filled: began.elapsed() })
     }
 
     /// When each order was seen filled, and how long after it was sent.
