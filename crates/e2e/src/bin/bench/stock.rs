@@ -216,17 +216,15 @@ impl Bench {
         let history = History::start(orders.clone()).await?;
         let fill = async |number: usize| {
             let (name, unit) = (format!("bare-{number}"), format!("{INVENTORY}-{}", first + number + 1));
-            place(orders.clone(), name.clone()).await?;
+            let order = orders.create(&PostParams::default(), &order(&name)?).await.context("cannot place an order")?;
             let claim = json!({"status": {"phase": "Claimed", "claimRef": {"namespace": NAMESPACE, "name": name, "uid": name}}});
             stocks
                 .patch_status(&unit, &PatchParams::default(), &Patch::Merge(claim))
                 .await
                 .context("cannot claim a unit")?;
-            let filled = json!({"status": {"filled": "1/1", "stockName": unit, "filledTime": "2026-01-01T00:00:00Z"}});
-            writer
-                .patch_status(&name, &PatchParams::default(), &Patch::Merge(filled))
-                .await
-                .context("cannot fill an order")?;
+            let filled = json!({"filled": "1/1", "stockName": unit, "filledTime": "2026-01-01T00:00:00Z"});
+            let order = Order { status: Some(serde_json::from_value(filled)?), ..order };
+            writer.replace_status(&name, &PostParams::default(), &order).await.context("cannot fill an order")?;
             anyhow::Ok(())
         };
         let began = Instant::now();
@@ -274,9 +272,13 @@ impl Bench {
     }
 }
 
+fn order(name: &str) -> anyhow::Result<Order> {
+    Ok(Order::new(name, serde_json::from_value(json!({"inventoryRef": {"name": INVENTORY}}))?))
+}
+
 /// Places an order; its name, and when it was sent.
 async fn place(orders: Api<Order>, name: String) -> anyhow::Result<(String, Instant)> {
-    let order = Order::new(&name, serde_json::from_value(json!({"inventoryRef": {"name": INVENTORY}}))?);
+    let order = order(&name)?;
     let sent = Instant::now();
     orders.create(&PostParams::default(), &order).await.context("cannot place an order")?;
     Ok((name, sent))
