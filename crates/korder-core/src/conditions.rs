@@ -15,6 +15,16 @@ pub const FAILED: &str = "Failed";
 /// Nothing is left of a unit that could not be made but its record.
 pub const TORN_DOWN: &str = "TornDown";
 
+/// Something keeps an inventory's level from doing what it is for.
+pub const LIMITED: &str = "Limited";
+/// Units of an inventory's former item are on its shelf.
+pub const ROLLING_OVER: &str = "RollingOver";
+
+/// The condition of a type, if it holds.
+pub fn holding<'c>(conditions: &'c [Condition], type_: &str) -> Option<&'c Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Say<'a> {

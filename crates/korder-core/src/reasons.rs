@@ -91,6 +91,12 @@ pub const INVENTORY_REFUSED: &str = "InventoryRefused";
 pub const LEVEL_RAISED: &str = "LevelRaised";
 /// The level of an inventory went down.
 pub const LEVEL_LOWERED: &str = "LevelLowered";
+/// Too many units in a row could not be made.
+pub const STALLED: &str = "Stalled";
+/// The item was changed, and units of the former one are on the shelf.
+pub const ITEM_CHANGED: &str = "ItemChanged";
+/// None is any more.
+pub const ROLLED_OVER: &str = "RolledOver";
 /// Units left the shelf that nobody held.
 pub const RETIRED: &str = "Retired";
 /// The API server does not take an inventory's units.
@@ -217,6 +223,7 @@ const WARNINGS: &[&str] = &[
     PRODUCTION_FAILED,
     PRODUCTION_BOUND,
     AT_MAX,
+    STALLED,
     INVALID_ITEM,
     TEAR_DOWN_STUCK,
     ABANDONED,

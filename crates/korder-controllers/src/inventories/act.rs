@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use kooper::{Context, Failure, Outcome};
 use korder_api::{Inventory, InventoryStatus, Stock, names};
-use korder_core::inventory::{Plan, Spoilt, unit};
+use korder_core::inventory::news::News;
+use korder_core::inventory::{self, Plan, Spoilt, unit};
 use korder_core::reasons;
 use serde_json::json;
 
@@ -116,10 +117,18 @@ async fn retire(inventories: &Inventories, cx: &Context, inventory: &Inventory, 
         retired.push(write::delete(client, &caches.stocks, one.as_ref(), true));
     }
     let mut results = write::all(retired).await;
+    let mut withdrawn = Vec::with_capacity(plan.withdraw.len());
+    for (one, _) in &plan.withdraw {
+        withdrawn.push(release::withdraw(inventories, one));
+    }
+    results.extend(write::all(withdrawn).await);
     let mut counts = BTreeMap::<Spoilt, usize>::new();
-    let retired = plan.retire.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(retired, _)| retired);
-    for (one, why) in retired.filter(|(_, why)| *why != Spoilt::GivenBack) {
-        *counts.entry(*why).or_default() += 1;
+    let left = plan.retire.iter().chain(&plan.withdraw).zip(&results).filter(|(_, result)| result.is_ok());
+    for (one, why) in left.map(|(left, _)| left).filter(|(_, why)| *why != Spoilt::GivenBack) {
+        // That one failed was told when it did: what goes is its record.
+        if *why != Spoilt::Failed {
+            *counts.entry(*why).or_default() += 1;
+        }
         inventories.metrics.unit_is_scrapped(why.as_str());
         if let Some((_, ready)) = unit::made_in(one) {
             inventories.metrics.unit_leaves_the_shelf(cx.now().duration_since(ready));
@@ -128,11 +137,6 @@ async fn retire(inventories: &Inventories, cx: &Context, inventory: &Inventory, 
     for (why, count) in counts {
         news::tell(&cx.recorder, inventory, "Retire", reasons::RETIRED, &format!("{count} {}", why.as_str()));
     }
-    let mut withdrawn = Vec::with_capacity(plan.withdraw.len());
-    for one in &plan.withdraw {
-        withdrawn.push(release::withdraw(inventories, one));
-    }
-    results.extend(write::all(withdrawn).await);
     let mut outgoing = Vec::with_capacity(plan.outgoing.len());
     for one in &plan.outgoing {
         outgoing.push(release::outgoing(inventories, inventory, one));
@@ -199,16 +203,11 @@ async fn tell(
     inventory: &Arc<Inventory>,
     status: InventoryStatus,
 ) -> Result<(), Failure> {
-    let before = inventory.status.clone().unwrap_or_default();
-    let (was, is) = (before.level.unwrap_or(0), status.level.unwrap_or(0));
-    if was != is && inventory.spec.demand.is_some() {
-        let reason = if is > was { reasons::LEVEL_RAISED } else { reasons::LEVEL_LOWERED };
-        let note = format!("from {was} to {is}: {}", status.reason.as_deref().unwrap_or_default());
-        news::tell(&cx.recorder, inventory.as_ref(), "Fit", reason, &note);
-    }
-    let after = status.conditions.clone();
+    let told = inventory::news::of(inventory, &status);
     let written = Inventory { status: Some(status), ..Inventory::clone(inventory) };
     write::status(&inventories.client, &inventories.caches.inventories, &written).await.map_err(write::failure)?;
-    news::of_transition(&cx.recorder, inventory.as_ref(), "Keep", &before.conditions, &after);
+    for News { reason, note } in told {
+        news::tell(&cx.recorder, inventory.as_ref(), "Keep", &reason, &note);
+    }
     Ok(())
 }

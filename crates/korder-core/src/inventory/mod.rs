@@ -5,6 +5,7 @@
 //! as its holder is that order's, whether or not the order says so yet.
 
 mod memory;
+pub mod news;
 pub mod request;
 mod status;
 mod supply;
@@ -65,7 +66,7 @@ pub struct Plan {
     /// Units that go, each only if it has not changed since.
     pub retire: Vec<(Arc<Stock>, Spoilt)>,
     /// Copies that nobody else is to get.
-    pub withdraw: Vec<Arc<Stock>>,
+    pub withdraw: Vec<(Arc<Stock>, Spoilt)>,
     /// Copies that go as soon as no order has them.
     pub outgoing: Vec<Arc<Stock>>,
     /// Units to make.
@@ -345,7 +346,7 @@ impl<'a> Keeping<'a> {
         leaving.truncate(BATCH);
         for (one, why) in leaving {
             if self.is_copy() {
-                self.plan.withdraw.push(Arc::clone(one));
+                self.plan.withdraw.push((Arc::clone(one), why));
             } else {
                 self.plan.retire.push((Arc::clone(one), why));
             }
@@ -367,7 +368,9 @@ impl<'a> Keeping<'a> {
         }
         self.plan.is_empty = deleted && self.observed.units.is_empty();
         self.plan.is_unneeded = !deleted && units == 0 && self.is_unneeded();
-        let summary = status::Summary { inventory, shelf, left, level, units, failures, deleted, sku };
+        let all = self.observed.units;
+        let summary =
+            status::Summary { inventory, shelf, left, level, units: all, wanted: units, failures, deleted, sku };
         let status = summary.status(memory, now);
         self.plan.status = (inventory.status.as_ref() != Some(&status)).then_some(status);
         self.plan.again = self.again.0;

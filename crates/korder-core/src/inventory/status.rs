@@ -1,12 +1,14 @@
 //! What an inventory says of itself.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use korder_api::item::ItemType;
-use korder_api::{Inventory, InventoryStatus};
+use korder_api::{Inventory, InventoryStatus, Stock, StockPhase};
 
 use super::request::in_words;
-use super::supply::{STALLED_FROM, Shelf};
+use super::supply::{STALLED_FROM, Shelf, Spoilt};
 use super::{Left, Memory, Plan, unit};
 use crate::conditions::{self, Progress, Say};
 use crate::level::{Level, Limit};
@@ -55,7 +57,10 @@ pub(super) struct Summary<'s, 'a> {
     pub(super) shelf: &'s Shelf<'a>,
     pub(super) left: &'s Left<'a>,
     pub(super) level: Option<Level>,
-    pub(super) units: u32,
+    /// All units, whatever becomes of them.
+    pub(super) units: &'s [Arc<Stock>],
+    /// How many are to be ready.
+    pub(super) wanted: u32,
     pub(super) failures: Failures,
     pub(super) deleted: bool,
     pub(super) sku: &'s str,
@@ -76,7 +81,7 @@ impl Summary<'_, '_> {
             claimed: count(self.shelf.claimed.len() + served),
             resetting: count(self.shelf.resetting),
             waiting: count(self.left.waiting),
-            level: Some(i32::try_from(self.units).unwrap_or(i32::MAX)),
+            level: Some(i32::try_from(self.wanted).unwrap_or(i32::MAX)),
             fill: memory.fill().map(|percent| format!("{percent}%")),
             lead_time_p95: memory.lead_p95().map(|lead| in_words(lead.try_into().unwrap_or_default())),
             reason: Some(self.reason()),
@@ -86,6 +91,7 @@ impl Summary<'_, '_> {
             level_state: memory.due_to_save(now).or(before.level_state),
             conditions: before.conditions,
         };
+        self.beside(&mut status.conditions, now);
         let (say, progress) = self.verdict(ready);
         conditions::summarize(&mut status.conditions, say, progress, self.inventory.metadata.generation, now);
         status
@@ -106,7 +112,7 @@ impl Summary<'_, '_> {
     }
 
     fn verdict(&self, ready: i32) -> (Say<'static>, Progress) {
-        let level = i32::try_from(self.units).unwrap_or(i32::MAX);
+        let level = i32::try_from(self.wanted).unwrap_or(i32::MAX);
         let full = ready >= level && self.left.waiting == 0;
         let mut message = format!("{ready} of {level} are ready");
         if self.left.waiting > 0 {
@@ -135,14 +141,45 @@ impl Summary<'_, '_> {
             let progress = if self.failures.count >= STALLED_FROM { Progress::Stalled } else { Progress::Reconciling };
             return (say(full, reasons::PRODUCTION_FAILED, message), progress);
         }
-        match self.level.as_ref().filter(|_| !self.is_copy()).and_then(|level| level.limit) {
-            Some(Limit::ProductionBound) if !full => {
-                (say(false, reasons::PRODUCTION_BOUND, message), Progress::Reconciling)
-            }
-            Some(Limit::AtMax) if full => (say(true, reasons::AT_MAX, message), Progress::Settled),
-            _ if full => (say(true, reasons::STOCKED, message), Progress::Settled),
-            _ => (say(false, reasons::REPLENISHING, message), Progress::Reconciling),
+        if full {
+            return (say(true, reasons::STOCKED, message), Progress::Settled);
         }
+        if let Some((since, oldest)) = self.oldest_in_the_making() {
+            message = format!("{message}; `{oldest}` is in the making since {since}");
+        }
+        (say(false, reasons::REPLENISHING, message), Progress::Reconciling)
+    }
+
+    /// What holds beside the summary, for as long as it does.
+    fn beside(&self, conditions: &mut Vec<Condition>, now: Timestamp) {
+        let limit = self.level.as_ref().and_then(|level| Some((level.limit?, &level.reason)));
+        let limited = limit.filter(|_| !self.deleted && !self.is_copy()).map(|(limit, why)| {
+            let reason = match limit {
+                Limit::ProductionBound => reasons::PRODUCTION_BOUND,
+                Limit::AtMax => reasons::AT_MAX,
+            };
+            Say { type_: conditions::LIMITED, holds: true, reason, message: why.clone() }
+        });
+        let obsolete = self.shelf.spoilt.iter().filter(|(_, why)| *why == Spoilt::Obsolete).count();
+        let former = self.left.former.len() + obsolete;
+        let rolling = (former > 0 && !self.deleted).then(|| Say {
+            type_: conditions::ROLLING_OVER,
+            holds: true,
+            reason: reasons::ITEM_CHANGED,
+            message: format!("{former} on the shelf are of the item as it was before"),
+        });
+        for (type_, say) in [(conditions::LIMITED, limited), (conditions::ROLLING_OVER, rolling)] {
+            match say {
+                Some(say) => conditions::set(conditions, say, self.inventory.metadata.generation, now),
+                None => conditions.retain(|condition| condition.type_ != type_),
+            }
+        }
+    }
+
+    /// The unit that was begun first of those that are being made, and when that was.
+    fn oldest_in_the_making(&self) -> Option<(Timestamp, &str)> {
+        let making = self.units.iter().filter(|one| unit::phase(one) == StockPhase::Producing);
+        making.filter_map(|one| Some((one.metadata.creation_timestamp.as_ref()?.0, unit::name(one)))).min()
     }
 }
 

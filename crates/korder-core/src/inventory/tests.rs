@@ -175,6 +175,16 @@ fn a_fixed_level_is_filled_as_many_at_a_time_as_may_be() {
     assert_eq!(request_reason(&shop.inventory), "Stocked");
 }
 
+#[test]
+fn what_is_awaited_is_told_with_since_when() {
+    let mut shop = Shop::new(json!({"replicas": 2, "item": {}}));
+    shop.step();
+    shop.now += 3600;
+    shop.step();
+    let ready = conditions::holding(&shop.status().conditions, conditions::RECONCILING).unwrap();
+    assert_eq!(ready.message, format!("0 of 2 are ready; `cake-1` is in the making since {}", at(0)));
+}
+
 fn request_reason(inventory: &Inventory) -> &str {
     let conditions = &inventory.status.as_ref().unwrap().conditions;
     &conditions.iter().find(|one| one.type_ == "Ready").unwrap().reason
@@ -299,6 +309,7 @@ fn an_item_that_changed_leaves_no_empty_shelf() {
     shop.inventory.spec.item.inputs.insert("FLOUR".into(), "rye".into());
     shop.step();
     assert_eq!(shop.units.len(), 3, "one new one is made, the old ones stay");
+    assert!(conditions::holding(&shop.status().conditions, conditions::ROLLING_OVER).is_some());
     shop.order("o");
     shop.step();
     assert_eq!(shop.stock_of("o"), Some("cake-1"), "who asks for the inventory may have an old one");
@@ -309,6 +320,9 @@ fn an_item_that_changed_leaves_no_empty_shelf() {
     shop.step();
     let left: Vec<&str> = shop.units.iter().map(|one| unit::name(one)).collect();
     assert_eq!(left, ["cake-1", "cake-3", "cake-4"]);
+    let after = shop.look().status.unwrap();
+    let told: Vec<_> = news::of(&shop.inventory, &after).into_iter().map(|one| one.reason).collect();
+    assert_eq!(told, ["RolledOver"]);
 }
 
 #[test]
@@ -391,6 +405,7 @@ fn a_copy_is_at_no_limit_whatever_demand_there_is() {
     let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY).unwrap();
     let told = (ready.reason.as_str(), status.reason.as_deref());
     assert_eq!(told, (crate::reasons::REPLENISHING, Some("one copy serves all orders")));
+    assert!(status.conditions.iter().all(|condition| condition.type_ != conditions::LIMITED));
 }
 
 #[test]
