@@ -34,8 +34,10 @@ use crate::order::AllowedNamespaces;
     printcolumn = r#"{"name":"Level","type":"integer","jsonPath":".status.level"}"#,
     printcolumn = r#"{"name":"Fill","type":"string","jsonPath":".status.fill"}"#,
     printcolumn = r#"{"name":"P95-Lead","type":"string","jsonPath":".status.leadTimeP95"}"#,
+    printcolumn = r#"{"name":"Status","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason"}"#,
-    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+    printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -287,7 +289,8 @@ pub struct InventoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub level_state: Option<String>,
-    /// `Ready`, `Reconciling`, `Stalled` and what explains them.
+    /// `Ready`, `Reconciling`, `Stalled`; `Limited` while the level can't do what it is for, and `RollingOver` while units of the
+    /// former item are on the shelf.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

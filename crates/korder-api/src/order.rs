@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Duration;
 use crate::item::Item;
@@ -296,7 +297,8 @@ pub struct Deliver {
 
 /// What korder has seen and done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
+#[schemars(transform = without_default_counts)]
 pub struct OrderStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -377,4 +379,57 @@ pub struct OrderStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub conditions: Vec<Condition>,
+}
+
+/// The counts of tickets, of which a request has none.
+const COUNTS: [&str; 8] = ["wanted", "replicas", "pending", "ready", "claimed", "used", "expired", "issued"];
+
+/// A supply shows zeros, and a request nothing: both stand in one table.
+impl Serialize for OrderStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.strategy.is_some() {
+            return Self::serialize(self, serializer);
+        }
+        let mut status = Self::serialize(self, serde_json::value::Serializer).map_err(S::Error::custom)?;
+        if let Some(fields) = status.as_object_mut() {
+            fields.retain(|field, _| !COUNTS.contains(&field.as_str()));
+        }
+        status.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OrderStatus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
+/// The API server would fill the zeros in.
+fn without_default_counts(schema: &mut schemars::Schema) {
+    let properties = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut);
+    for (_, count) in properties.into_iter().flatten().filter(|(name, _)| COUNTS.contains(&name.as_str())) {
+        count.as_object_mut().and_then(|count| count.remove("default"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_request_has_no_counts_of_tickets_and_a_supply_shows_zeros() {
+        let request = OrderStatus { filled: Some("0/1".into()), ..OrderStatus::default() };
+        let written = serde_json::to_value(&request).unwrap();
+        assert_eq!(written, json!({"filled": "0/1"}));
+        assert_eq!(serde_json::from_value::<OrderStatus>(written).unwrap(), request);
+        let supply = OrderStatus { strategy: Some("OneTime/Never".into()), issued: 2, ..OrderStatus::default() };
+        let written = serde_json::to_value(&supply).unwrap();
+        assert_eq!((&written["ready"], &written["issued"]), (&json!(0), &json!(2)));
+        assert_eq!(serde_json::from_value::<OrderStatus>(written).unwrap(), supply);
+        // Nor does the API server add any.
+        let schema = serde_json::to_value(schemars::schema_for!(OrderStatus)).unwrap();
+        assert!(schema["properties"]["ready"].get("default").is_none(), "{}", schema["properties"]["ready"]);
+    }
 }

@@ -28,7 +28,9 @@ use crate::item::Item;
     printcolumn = r#"{"name":"Inventory","type":"string","jsonPath":".spec.inventoryName"}"#,
     printcolumn = r#"{"name":"Holder","type":"string","jsonPath":".status.claimRef.name"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"Expires","type":"string","jsonPath":".status.expirationTime"}"#
+    printcolumn = r#"{"name":"Expires","type":"string","jsonPath":".status.expirationTime"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct StockSpec {
@@ -77,8 +79,10 @@ impl StockPhase {
 }
 
 /// What has become of the unit.
+// The default shows a new unit as it is, without a write that each of them would cost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = {"phase": "Producing"}))]
 pub struct StockStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
