@@ -48,6 +48,7 @@ const FILES: &[(&str, &[u8])] = sources![
     "stages/node-initialize.yaml",
     "stages/pod-complete.yaml",
     "stages/pod-delete.yaml",
+    "stages/pod-end.yaml",
     "stages/pod-start.yaml",
     "support/coredns/main.go",
     "support/go.mod",

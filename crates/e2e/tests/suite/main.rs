@@ -7,6 +7,7 @@ mod account;
 mod applied;
 mod asks;
 mod attacks;
+mod bad_stock;
 mod claims;
 mod create_order;
 mod drains;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
     account::tests(&mut suite);
     asks::tests(&mut suite);
     attacks::tests(&mut suite);
+    bad_stock::tests(&mut suite);
     claims::tests(&mut suite);
     create_order::tests(&mut suite);
     events::tests(&mut suite);

@@ -113,7 +113,7 @@ subjects: [{kind: ServiceAccount, name: maker}]
 ";
 
 /// An inventory of one unit of a Secret and a `ConfigMap`, which somebody's finalizer keeps.
-const OF_OBJECTS: &str = "
+pub(crate) const OF_OBJECTS: &str = "
 apiVersion: core.korder.dev/v1alpha1
 kind: Inventory
 metadata: {name: bought}
@@ -135,7 +135,7 @@ spec:
     - {name: password, from: {object: {kind: Secret, name: $(stock.name)}, secretKey: password}}
 ";
 
-async fn may_be_made(case: &Case) -> Result<()> {
+pub(crate) async fn may_be_made(case: &Case) -> Result<()> {
     case.kubectl().apply(ACCOUNT).await?;
     let grant = format!("{}/maker", case.namespace());
     let granted = case.run_korder(&["install", "--namespace-grant", &grant]).await?;

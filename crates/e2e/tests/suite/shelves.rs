@@ -32,19 +32,19 @@ pub(crate) fn tests(suite: &mut Suite) {
 }
 
 /// What happens to the shelves of a namespace.
-struct Shelves {
-    inventories: History<Inventory>,
-    stocks: History<Stock>,
+pub(crate) struct Shelves {
+    pub(crate) inventories: History<Inventory>,
+    pub(crate) stocks: History<Stock>,
 }
 
 impl Shelves {
     /// Those of a test, with a node on which the jobs of [`item`] do what they say.
-    async fn of(case: &Case) -> Result<Self> {
+    pub(crate) async fn of(case: &Case) -> Result<Self> {
         case.add_nodes(1, NODE).await?;
         Ok(Self { inventories: History::start(case.api()).await?, stocks: History::start(case.api()).await? })
     }
 
-    async fn ready(&self, inventory: &str, count: i32) -> Result<()> {
+    pub(crate) async fn ready(&self, inventory: &str, count: i32) -> Result<()> {
         let is = |log: &Log<Inventory>| {
             let status = log.get(inventory)?.status.as_ref()?;
             (status.ready == count && status.producing == 0).then_some(())
@@ -52,7 +52,7 @@ impl Shelves {
         self.inventories.until(format!("{count} units of `{inventory}` are ready"), is).await
     }
 
-    async fn says(&self, inventory: &str, status: &str, why: &str) -> Result<Arc<Inventory>> {
+    pub(crate) async fn says(&self, inventory: &str, status: &str, why: &str) -> Result<Arc<Inventory>> {
         let is = |log: &Log<Inventory>| {
             let inventory = log.get(inventory)?;
             (reason(&inventory.status.as_ref()?.conditions) == Some((status, why))).then(|| Arc::clone(inventory))
@@ -60,13 +60,13 @@ impl Shelves {
         self.inventories.until(format!("inventory `{inventory}` says {why}"), is).await
     }
 
-    fn units(&self) -> Vec<Arc<Stock>> {
+    pub(crate) fn units(&self) -> Vec<Arc<Stock>> {
         self.stocks.log().objects().cloned().collect()
     }
 }
 
 /// A job that takes so long on the test's node, and gives this.
-fn item(case: &Case, type_: &str, takes: &str, result: &str) -> Value {
+pub(crate) fn item(case: &Case, type_: &str, takes: &str, result: &str) -> Value {
     let container = Container {
         name: "make".to_owned(),
         image: Some("registry.k8s.io/pause:3.10.1".to_owned()),
@@ -86,19 +86,19 @@ fn item(case: &Case, type_: &str, takes: &str, result: &str) -> Value {
     })
 }
 
-fn inventory(name: &str, spec: Value) -> Result<Inventory> {
+pub(crate) fn inventory(name: &str, spec: Value) -> Result<Inventory> {
     Ok(Inventory::new(name, serde_json::from_value(spec)?))
 }
 
-fn request(name: &str, spec: Value) -> Result<Order> {
+pub(crate) fn request(name: &str, spec: Value) -> Result<Order> {
     Ok(Order::new(name, serde_json::from_value(spec)?))
 }
 
-fn from(inventory: &str) -> Value {
+pub(crate) fn from(inventory: &str) -> Value {
     json!({"inventoryRef": {"name": inventory}})
 }
 
-fn phase(stock: &Stock) -> Option<StockPhase> {
+pub(crate) fn phase(stock: &Stock) -> Option<StockPhase> {
     stock.status.as_ref()?.phase
 }
 
@@ -106,7 +106,7 @@ fn holder(stock: &Stock) -> Option<&str> {
     Some(stock.status.as_ref()?.claim_ref.as_ref()?.name.as_str())
 }
 
-async fn order_says(case: &Case, name: &str, status: &str, why: &str) -> Result<Arc<Order>> {
+pub(crate) async fn order_says(case: &Case, name: &str, status: &str, why: &str) -> Result<Arc<Order>> {
     let is = |log: &Log<Order>| {
         let order = log.get(name)?;
         (reason(&order.status.as_ref()?.conditions) == Some((status, why))).then(|| Arc::clone(order))

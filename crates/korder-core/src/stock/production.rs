@@ -18,6 +18,9 @@ use crate::reasons;
 /// How long after its making a Job has its first pod; most have it at once.
 const POD_EXPECTED: SignedDuration = SignedDuration::from_secs(30);
 
+/// How long a Job that nothing ends has run when that is told.
+const LONG: SignedDuration = SignedDuration::from_mins(10);
+
 /// What is known of a unit, and of what makes it.
 #[derive(Clone, Debug)]
 pub struct Observed<'a> {
@@ -151,8 +154,19 @@ fn by_job(seen: &Observed<'_>, job: &korder_api::job::Job, now: Timestamp) -> Pl
     match trouble {
         Some(trouble) => told(stock, &trouble, now),
         None if workers.is_empty() => without_pod_yet(stock, there, now),
+        None if job.active_deadline_seconds.is_none() => without_end(stock, there, now),
         None => Plan::default(),
     }
+}
+
+/// Nobody but the user knows how long a Job may take: that it takes long is told, once.
+fn without_end(stock: &Stock, job: &Job, now: Timestamp) -> Plan {
+    let Some(created) = job.metadata.creation_timestamp.as_ref().map(|time| time.0) else { return Plan::default() };
+    let long = created + LONG;
+    if now < long {
+        return Plan { step: None, wake: Some(long) };
+    }
+    told(stock, &format!("its Job runs since {created}, and has no `activeDeadlineSeconds` that would end it"), now)
 }
 
 /// Tells what holds a unit up.

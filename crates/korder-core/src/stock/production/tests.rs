@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::*;
@@ -33,7 +36,7 @@ fn a_job_is_made_awaited_and_read() {
     assert_eq!(next(&stock, None, &[]).step, Some(Step::CreateJob));
     let running = job(&stock, &[]);
     assert_eq!(next(&stock, Some(&running), &[]), Plan::default());
-    assert_eq!(next(&stock, Some(&running), &[&worker(&stock, "Running", "")]), Plan::default());
+    assert_eq!(next(&stock, Some(&running), &[&worker(&stock, "Running", "")]).step, None);
     let done = worker(&stock, "Succeeded", "sha256:1\n");
     let finish = next(&stock, Some(&running), &[&done]);
     let Some(Step::Finish(outputs)) = &finish.step else { panic!("{finish:?}") };
@@ -115,6 +118,27 @@ fn another_job_of_the_name_is_left_alone() {
 }
 
 #[test]
+fn a_job_that_nothing_ends_is_told_of_once() {
+    let mut stock = with_result();
+    let (mut running, pod) = (job(&stock, &[]), worker(&stock, "Running", ""));
+    running.metadata.creation_timestamp = Some(Time(at(0)));
+    let look = |stock: &Stock, now| {
+        plan(&Observed { stock, job: Some(&running), workers: vec![&pod], namespace_is_going: false }, at(now))
+    };
+    assert_eq!(look(&stock, 599), Plan { step: None, wake: Some(at(600)) });
+    let told = look(&stock, 600);
+    assert_eq!(written(&told, RECONCILING), (StockPhase::Producing, reasons::PRODUCING));
+    let Some(Step::WriteStatus(status)) = told.step else { unreachable!() };
+    stock.status = Some(*status);
+    assert_eq!(look(&stock, 700), Plan::default());
+    // One that has a deadline ends by itself.
+    stock.status = None;
+    let item = Arc::make_mut(&mut stock.spec.item);
+    item.operation.job.as_mut().unwrap().active_deadline_seconds = Some(3600);
+    assert_eq!(look(&stock, 600), Plan::default());
+}
+
+#[test]
 fn what_holds_a_pod_up_is_told_once() {
     let mut stock = with_result();
     let running = job(&stock, &[]);
@@ -141,7 +165,7 @@ fn a_job_that_can_not_make_a_pod_is_told_in_time() {
     let seen = Observed { stock: &stock, job: Some(&running), workers: vec![], namespace_is_going: false };
     let late = plan(&seen, at(30));
     assert_eq!(written(&late, RECONCILING), (StockPhase::Producing, reasons::PRODUCING));
-    assert_eq!(next(&stock, Some(&running), &[&worker(&stock, "Running", "")]), Plan::default());
+    assert_eq!(next(&stock, Some(&running), &[&worker(&stock, "Running", "")]).step, None);
 }
 
 #[test]
