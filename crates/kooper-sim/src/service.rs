@@ -74,5 +74,8 @@ fn respond(shared: &Arc<Shared>, actor: &Arc<str>, reply: Reply, form: Form) -> 
             (200, "application/json", StreamBody::new(frames).boxed_unsync())
         }
     };
-    Ok(Response::builder().status(code).header(header::CONTENT_TYPE, content_type).body(body)?)
+    let date = shared.clock().now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let response =
+        Response::builder().status(code).header(header::CONTENT_TYPE, content_type).header(header::DATE, date);
+    Ok(response.body(body)?)
 }

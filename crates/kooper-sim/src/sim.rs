@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{HeaderMap, Request};
 use kube::Client;
 use kube::client::Body;
 use kube::core::Status;
 use serde_json::{Value, json};
-use tower::Layer as _;
+use tower::{Layer as _, ServiceExt as _};
 
 use crate::actors::{JobOptions, KubeletOptions, SchedulerOptions, garbage, jobs, kubelet, scheduler};
 use crate::admission::{Admission, AdmissionRequest, Denial};
@@ -85,10 +85,22 @@ impl Sim {
 
     /// A client with faults between it and the API server, and what tells of them.
     pub fn client_with(&self, actor: &str, plan: FaultPlan) -> (Client, Faults) {
+        self.client_hearing(actor, plan, |_| ())
+    }
+
+    /// The same, and `hear` is shown the headers of each answer that comes, among them the `Date` of the cluster's clock.
+    pub fn client_hearing<F>(&self, actor: &str, plan: FaultPlan, hear: F) -> (Client, Faults)
+    where
+        F: Fn(&HeaderMap) + Clone + Send + 'static,
+    {
         let (shared, actor) = (self.shared.clone(), Arc::<str>::from(actor));
         let service = tower::service_fn(move |request: Request<Body>| serve(shared.clone(), actor.clone(), request));
         let (layer, faults) = FaultLayer::new(plan);
-        (Client::new(layer.layer(service), "default"), faults)
+        let service = layer.layer(service).map_response(move |response| {
+            hear(response.headers());
+            response
+        });
+        (Client::new(service, "default"), faults)
     }
 
     /// Creates an object at once, without a request's latency, as the actor `setup`. Where it has no namespace but needs

@@ -1,6 +1,10 @@
 //! Where the time comes from.
 
+mod steady;
+
 use jiff::Timestamp;
+
+pub use steady::SteadyClock;
 
 /// Tells the wall-clock time.
 ///

@@ -126,7 +126,7 @@ mod sync;
 
 pub use backoff::Backoff;
 pub use cache::{Cache, CacheBuilder, Change};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SteadyClock, SystemClock};
 pub use conditions::{ConditionStatus, NewCondition, set_condition};
 pub use context::Context;
 pub use controller::{Controller, ControllerBuilder, Reconciler, WorkKey};

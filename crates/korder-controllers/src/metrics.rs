@@ -40,6 +40,7 @@ pub struct Metrics {
     levels: Family<Kind, Gauge>,
     conflicts: Counter,
     leads: Gauge,
+    clock_skew: Gauge<f64, AtomicU64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -149,6 +150,12 @@ impl Default for Metrics {
         );
         registry.register("claim_conflicts", "Claims of units that somebody was faster with", conflicts.clone());
         registry.register("leads", "Whether this process is the one that acts", leads.clone());
+        let clock_skew = Gauge::default();
+        registry.register(
+            "clock_skew_seconds",
+            "By how much this machine's clock is ahead of the API server's",
+            clock_skew.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             tickets,
@@ -165,13 +172,15 @@ impl Default for Metrics {
             levels,
             conflicts,
             leads,
+            clock_skew,
         }
     }
 }
 
 impl Metrics {
-    /// All of them in the text format, the tickets counted now. `leads` tells whether the controllers run in this process.
-    pub fn render(&self, caches: &Caches, leads: bool) -> String {
+    /// All of them in the text format, the tickets counted now. `leads` tells whether the controllers run in this process,
+    /// `clock_skew` by how much its machine's clock is ahead of the API server's.
+    pub fn render(&self, caches: &Caches, leads: bool, clock_skew: SignedDuration) -> String {
         use TicketPhase::{Claimed, Expired, Lost, Pending, Ready, Used};
         for phase in [Pending, Ready, Claimed, Used, Expired, Lost].map(TicketPhase::as_str) {
             let count = caches.tickets.by_index(BY_PHASE, phase).len();
@@ -179,6 +188,7 @@ impl Metrics {
         }
         self.count_stock(caches);
         self.leads.set(leads.into());
+        self.clock_skew.set(clock_skew.as_secs_f64());
         let mut text = String::new();
         // Writing to a string does not fail.
         encode(&mut text, &self.registry).unwrap_or_default();

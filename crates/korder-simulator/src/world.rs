@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, future};
-use kooper::{BoxError, Clock, Controller as _, Stop};
+use jiff::SignedDuration;
+use kooper::{BoxError, Clock, Controller as _, SteadyClock, Stop};
 use kooper_sim::actors::{JobOptions, KubeletOptions, SchedulerOptions};
 use kooper_sim::fault::{FaultPlan, Faults};
 use kooper_sim::{AdmissionRequest, Kind, Sim, Verb};
@@ -38,6 +40,8 @@ const RESTART: Duration = Duration::from_secs(2);
 pub struct World {
     /// The cluster.
     pub sim: Sim,
+    /// By how many seconds the clock of the controllers' machine is ahead of the cluster's.
+    ahead: Arc<AtomicI64>,
     scheduler: BoxFuture<'static, Infallible>,
     kubelet: BoxFuture<'static, Infallible>,
     garbage: BoxFuture<'static, Infallible>,
@@ -71,8 +75,10 @@ impl World {
             define(&sim, definition.clone());
         }
         sim.admit(gate);
-        let (controllers, faults) = controllers(&sim, CONTROLLERS, plan);
+        let ahead = Arc::default();
+        let (controllers, faults) = controllers(&sim, CONTROLLERS, plan, &ahead);
         Self {
+            ahead,
             scheduler: sim.scheduler(scheduler()).boxed(),
             kubelet: sim.kubelet(KubeletOptions::default()).boxed(),
             garbage: sim.garbage_collector().boxed(),
@@ -149,7 +155,7 @@ impl World {
 
     /// Kills the controllers, and starts others after a time, with faults of their own.
     pub fn restart(&mut self, plan: FaultPlan, after: Duration) {
-        let (controllers, faults) = controllers(&self.sim, CONTROLLERS, plan);
+        let (controllers, faults) = controllers(&self.sim, CONTROLLERS, plan, &self.ahead);
         self.faults = faults;
         self.crashes += 1;
         self.controllers = async move {
@@ -161,7 +167,7 @@ impl World {
 
     /// Starts further controllers beside the first.
     pub fn second_leader(&mut self) {
-        self.second = controllers(&self.sim, SECOND_LEADER, FaultPlan::none()).0;
+        self.second = controllers(&self.sim, SECOND_LEADER, FaultPlan::none(), &self.ahead).0;
     }
 
     /// Ends the further controllers.
@@ -175,6 +181,11 @@ impl World {
         self.still = true;
         self.run(time).await;
         self.still = false;
+    }
+
+    /// Sets the clock of the controllers' machine so far ahead of the cluster's; below zero, behind it.
+    pub fn set_clock_ahead(&self, by: SignedDuration) {
+        self.ahead.store(by.as_secs(), Ordering::SeqCst);
     }
 
     /// Kills the scheduler, and starts another after a time.
@@ -232,10 +243,18 @@ fn gate(request: &AdmissionRequest<'_>, pod: &mut Value) -> Result<(), kooper_si
     Ok(())
 }
 
-fn controllers(sim: &Sim, name: &str, plan: FaultPlan) -> (BoxFuture<'static, Result<(), BoxError>>, Faults) {
-    let (client, faults) = sim.client_with(name, plan);
-    let clock = sim.clock();
-    let clock: Arc<dyn Clock> = Arc::new(move || clock.now());
+fn controllers(
+    sim: &Sim,
+    name: &str,
+    plan: FaultPlan,
+    ahead: &Arc<AtomicI64>,
+) -> (BoxFuture<'static, Result<(), BoxError>>, Faults) {
+    let (local, ahead) = (sim.clock(), Arc::clone(ahead));
+    let local = move || local.now() + SignedDuration::from_secs(ahead.load(Ordering::SeqCst));
+    let clock = SteadyClock::new(Arc::new(local));
+    let heard = clock.clone();
+    let (client, faults) = sim.client_hearing(name, plan, move |headers| heard.hear(headers));
+    let clock: Arc<dyn Clock> = Arc::new(clock);
     let operator = korder_controllers::controllers(&client, &Config::default(), &clock).operator;
     let running = async move {
         // Kept: without a stopper nothing could ever stop it, and a crash is a dropped future.

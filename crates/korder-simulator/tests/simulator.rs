@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kooper_sim::actors::JobOptions;
 use kooper_sim::fault::{Effect, FaultPlan, Requests, When};
-use kooper_sim::{Denial, Sim, Verb, run};
-use korder_api::Ticket;
+use kooper_sim::{Denial, Sim, Span, Verb, run};
+use korder_api::{Ticket, names};
 use korder_core::node::Node;
 use korder_core::pod::Pod;
 use korder_simulator::cases::Scenario;
@@ -381,4 +383,63 @@ fn killed_before_and_after_each_write_units_are_made_once_and_nothing_is_left_of
     let (runs, violations) = production::every_point(7);
     assert_eq!(violations, Vec::<String>::new());
     assert!(runs > 20, "{runs}");
+}
+
+/// Fault 10 of the reliability requirements: by an hour and by a day, and back.
+#[test]
+fn a_clock_that_jumps_ends_nothing_too_early_and_nothing_too_late() {
+    for jump in [1, 24, -1, -24] {
+        run(u64::try_from(25 + jump).unwrap_or_default(), |sim| async move {
+            assert!(sim.create(node("n", 8)).is_ok());
+            let jobs = JobOptions { takes: Span::millis(500, 1000), failing_per_mille: 0, message: "made".to_owned() };
+            let mut world = World::new(sim.clone(), FaultPlan::none()).with_jobs(jobs);
+            let of_stock = |name: &str, kind: &str, spec: serde_json::Value| json!({"apiVersion": names::API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec});
+            let item =
+                json!({"operation": {"job": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}}});
+            let shelf = json!({"replicas": 3, "parallelism": 3, "maxAge": "50m", "item": item});
+            assert!(sim.create(of_stock("bread", "Inventory", shelf)).is_ok());
+            assert!(sim.create(order("places", 2, "Never", "50m")).is_ok());
+            let guest =
+                |name: &str| of_stock(name, "Order", json!({"inventoryRef": {"name": "bread"}, "holdFor": "50m"}));
+            world.run(Duration::from_mins(1)).await;
+            assert!(sim.create(guest("early")).is_ok());
+            world.run(Duration::from_mins(1)).await;
+            let shelf = |sim: &Sim| -> Vec<String> {
+                let name = |object: &Arc<kooper_sim::Object>| object.value()["metadata"]["name"].to_string();
+                sim.objects("stocks.core.korder.dev").iter().map(name).collect()
+            };
+            let told = |sim: &Sim, name: &str| {
+                let order = sim.object("orders.core.korder.dev", "default", name);
+                order.map(|order| order.value()["status"].clone()).unwrap_or_default()
+            };
+            let before = shelf(&sim);
+            assert_eq!(before.len(), 4, "{before:?}");
+
+            world.set_clock_ahead(SignedDuration::from_hours(jump));
+            world.run(Duration::from_mins(10)).await;
+            assert_eq!(shelf(&sim), before, "by {jump} hours: units went, or came");
+            assert_eq!(
+                (told(&sim, "early")["finishTime"].is_null(), &told(&sim, "places")["ready"]),
+                (true, &json!(2))
+            );
+            // Claims go on, and what they write is right.
+            assert!(sim.create(guest("late")).is_ok());
+            world.run(Duration::from_mins(1)).await;
+            let filled: Timestamp = told(&sim, "late")["filledTime"].as_str().unwrap().parse().unwrap();
+            let off = sim.clock().now().duration_since(filled).abs();
+            assert!(off < SignedDuration::from_mins(2), "by {jump} hours: filled at {filled}");
+
+            // In its time everything ends, whether or not the clock was set right.
+            world.run(Duration::from_mins(45)).await;
+            assert!(!told(&sim, "early")["finishTime"].is_null(), "by {jump} hours: {}", told(&sim, "early"));
+            assert_eq!(told(&sim, "places")["ready"], json!(0), "by {jump} hours: {}", told(&sim, "places"));
+            assert!(told(&sim, "late")["finishTime"].is_null(), "by {jump} hours: {}", told(&sim, "late"));
+            let left: Vec<String> = before.iter().filter(|one| shelf(&sim).contains(one)).cloned().collect();
+            assert_eq!(
+                left,
+                [told(&sim, "late")["stockName"].to_string()],
+                "by {jump} hours: only what is held is left"
+            );
+        });
+    }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use korder_api::{Inventory, Order, Stock};
 
+use super::releases::Releases;
 use super::request::{self, Stage};
 use super::unit;
 use crate::level::{self, Arrival, Config, Level, State, Surplus};
@@ -30,6 +31,8 @@ pub struct Memory {
     level: Option<(State, Timestamp)>,
     saved: Option<Timestamp>,
     came_since_saved: bool,
+    /// What was let go lately because its time had come.
+    pub(super) releases: Releases,
     surplus: Surplus,
     surplus_at: Option<Timestamp>,
     /// Whether each of the latest orders was filled at once.

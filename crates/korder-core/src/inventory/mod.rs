@@ -6,6 +6,7 @@
 
 mod memory;
 pub mod news;
+mod releases;
 pub mod request;
 mod status;
 mod supply;
@@ -201,11 +202,14 @@ impl<'a> Keeping<'a> {
                 Stage::Finished => {}
                 Stage::Filled => {
                     let ends = request::holds_until(order);
-                    if ends.is_some_and(|ends| ends <= now) {
+                    if ends.is_none_or(|ends| ends > now) {
+                        self.again.add(ends);
+                    } else if memory.releases.may_go(uid, self.observed.units.len(), now) {
                         self.plan.end.push((Arc::clone(order), has()));
                         continue;
+                    } else {
+                        self.again.add(memory.releases.next());
                     }
-                    self.again.add(ends);
                     let named = order.status.iter().flat_map(|status| status.stock_name.iter().chain(&status.stocks));
                     let lost = named.into_iter().find(|name| !names.contains(name.as_str()));
                     if let Some(lost) = lost.filter(|_| request::reason(order) != Some(reasons::STOCK_LOST)) {
@@ -343,7 +347,18 @@ impl<'a> Keeping<'a> {
             let superseded = wanted.superseded(inventory, ready, former);
             leaving.extend(left.former.iter().rev().take(superseded).map(|one| (*one, Spoilt::Obsolete)));
         }
-        leaving.truncate(BATCH);
+        // What the user has changed is done as fast as may be; what goes since time passed, is not.
+        let has_time = |why| why == Spoilt::Expired || why == Spoilt::Surplus && inventory.spec.demand.is_some();
+        let releases = &mut memory.releases;
+        let may_go = |&(one, why): &(&Arc<Stock>, Spoilt)| {
+            let uid = one.metadata.uid.as_deref().unwrap_or_default();
+            deleted || !has_time(why) || releases.may_go(uid, self.observed.units.len(), now)
+        };
+        let wanting = leaving.len();
+        let leaving: Vec<_> = leaving.into_iter().filter(may_go).take(BATCH).collect();
+        if leaving.len() < wanting.min(BATCH) {
+            self.again.add(memory.releases.next());
+        }
         for (one, why) in leaving {
             if self.is_copy() {
                 self.plan.withdraw.push((Arc::clone(one), why));

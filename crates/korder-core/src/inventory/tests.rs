@@ -352,6 +352,35 @@ fn what_is_too_old_goes_and_what_is_held_stays() {
 }
 
 #[test]
+fn what_ends_all_at_once_goes_little_by_little() {
+    let mut shop = Shop::new(json!({"replicas": 150, "parallelism": 150, "maxAge": "1h", "item": {}}));
+    while shop.units.len() < 150 {
+        shop.step();
+    }
+    shop.produced();
+    for number in 0..30 {
+        shop.order(&format!("o{number}")).spec.hold_for = Some("1h".parse().unwrap());
+    }
+    shop.step();
+    // A day is over, by the clock.
+    shop.now += 86_400;
+    let there = |shop: &Shop| shop.units.iter().filter(|one| unit::phase(one) != StockPhase::Producing).count();
+    let released =
+        |shop: &Shop| shop.orders.iter().filter(|order| request::reason(order) == Some(reasons::RELEASED)).count();
+    for _ in 0..5 {
+        shop.step();
+    }
+    assert_eq!((there(&shop), released(&shop)), (50, 30), "a hundred in the first minute");
+    let again = shop.look().again.unwrap();
+    assert!(again <= at(86_460), "{again}");
+    shop.now += 60;
+    for _ in 0..5 {
+        shop.step();
+    }
+    assert_eq!(there(&shop), 0);
+}
+
+#[test]
 fn a_deadline_ends_an_order_and_hold_for_gives_its_unit_back() {
     let mut shop = Shop::new(json!({"replicas": 0, "maxUnits": 1, "item": {}}));
     shop.order("first").spec.hold_for = Some("30s".parse().unwrap());

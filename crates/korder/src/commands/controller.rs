@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
-use kooper::{Clock, Controller, Elected, Key, Leadership, Stop, SystemClock};
+use kooper::{Clock, Controller, Elected, Key, Leadership, SteadyClock, Stop, SystemClock};
 use korder_api::names::{LEADER_LEASE, SYSTEM_NAMESPACE};
 use korder_controllers::Config;
+use kube::client::ClientBuilder;
 use tracing::info;
 
 use crate::{health, logging, metrics, signals};
@@ -46,8 +47,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     config.auth_info.impersonate = act_as;
     // The queue paces retries; those of the client would hide from it that the API server is busy.
     config.default_retry = false;
-    let client = kube::Client::try_from(config).context("cannot make a client for the cluster")?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = SteadyClock::new(Arc::new(SystemClock));
+    let builder = ClientBuilder::try_from(config).context("cannot make a client for the cluster")?;
+    let client = builder.with_layer(&clock.layer()).build();
+    let compared = clock.clone();
+    let clock: Arc<dyn Clock> = Arc::new(clock);
     let identity = identity(&instance);
     let controllers =
         korder_controllers::controllers(&client, &Config { guardian_image, instance, ..Config::default() }, &clock);
@@ -65,7 +69,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let leads_now = leads.clone();
     let metrics = async move {
         match metrics_address {
-            Some(address) => metrics::serve(address, client, move || counts.render(&counted, leads())).await,
+            Some(address) => {
+                metrics::serve(address, client, move || counts.render(&counted, leads(), compared.skew())).await
+            }
             None => std::future::pending().await,
         }
     };
