@@ -131,13 +131,14 @@ impl Summary<'_, '_> {
         if self.inventory.spec.paused == Some(true) {
             return (say(full, reasons::PAUSED, format!("paused; {message}")), Progress::Settled);
         }
-        if let Some(why) = &self.failures.message.as_ref().filter(|_| self.failures.count > 0) {
+        if self.failures.count > 0 {
             let times = if self.failures.count == 1 {
                 "once".to_owned()
             } else {
                 format!("{} times in a row", self.failures.count)
             };
-            let message = format!("{message}; production failed {times}; {why}");
+            let why = self.failures.message.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+            let message = format!("{message}; production failed {times}{why}");
             let progress = if self.failures.count >= STALLED_FROM { Progress::Stalled } else { Progress::Reconciling };
             return (say(full, reasons::PRODUCTION_FAILED, message), progress);
         }

@@ -284,6 +284,18 @@ fn failures_are_tried_again_ever_later_and_one_at_a_time() {
 }
 
 #[test]
+fn a_failure_is_told_of_longer_than_its_unit_is_kept() {
+    let mut shop = Shop::new(json!({"replicas": 1, "failedRetention": "1s", "item": {}}));
+    shop.step();
+    shop.failed();
+    shop.step();
+    shop.now += 2;
+    shop.step();
+    shop.step();
+    assert_eq!((shop.units.len(), request_reason(&shop.inventory)), (0, "ProductionFailed"));
+}
+
+#[test]
 fn an_item_that_was_mended_is_tried_at_once() {
     let mut shop = Shop::new(json!({"replicas": 1, "item": {}}));
     for _ in 0..4 {
