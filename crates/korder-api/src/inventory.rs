@@ -48,6 +48,12 @@ use crate::order::AllowedNamespaces;
         .message("an item of type `Copy` is shared by all orders: its level is at most 1"),
     validation = Rule::new("has(self.reset) == (has(self.reclaimPolicy) && self.reclaimPolicy == 'Restock')")
         .message("`reclaimPolicy: Restock` needs `reset`, and `reset` needs `reclaimPolicy: Restock`"),
+    validation = Rule::new("!has(self.reset) || !has(self.item.type) || self.item.type == 'Fungible'")
+        .message("an item of type `Copy` is never given back: leave `reclaimPolicy: Restock` out"),
+    validation = Rule::new("!has(self.reset) || !has(self.item.outputs) || self.item.outputs.all(o, has(o.from.result) \
+            || !has(o.from.secretKey) && !(has(o.sensitive) && o.sensitive))")
+        .message("a unit with a sensitive output of an object can't be made like new, since its last holder knows the value, \
+                  and `reset` can't give another one: use `reclaimPolicy: Retire`"),
 )]
 pub struct InventorySpec {
     /// What a unit is and how it is made.

@@ -105,15 +105,27 @@ pub struct StockStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub objects: Vec<StockObject>,
-    /// When it came on the shelf.
+    /// When it came on the shelf first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_time: Option<Time>,
     /// When it is too old to be given out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
-    /// When it was last seen to be good.
+    /// When it was last seen to be good; of a probe by expression, when that was last of interest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_time: Option<Time>,
+    /// How many checks in a row it has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_failures: Option<i32>,
+    /// When it was last seen not to be good, or could not be checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_failure_time: Option<Time>,
+    /// Since when a check is asked for, of a unit that is to be given out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_requested_time: Option<Time>,
+    /// How often it was given back and made like new; the last time may be under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets: Option<i32>,
     /// `Ready`, `Reconciling`, `Stalled` and what explains them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

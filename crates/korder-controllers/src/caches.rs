@@ -59,7 +59,7 @@ pub const JEALOUS: &str = "jealous";
 /// Index of the pods with host ports; its one value is the empty string.
 pub const WITH_PORTS: &str = "with-ports";
 
-/// Index of the pods that make stock, by the stock's namespace and name.
+/// Index of the Jobs that run for stock, and of their pods, by the stock's namespace and name.
 pub const BY_STOCK: &str = "stock";
 
 /// The caches, one of each kind, shared by the controllers.
@@ -89,7 +89,7 @@ pub struct Caches {
     pub volumes: Cache<PersistentVolume>,
     /// Classes of storage.
     pub storage_classes: Cache<StorageClass>,
-    /// Jobs that make units.
+    /// Jobs that make units, and those that run for units later.
     pub jobs: Cache<Job>,
     /// The pods of such Jobs, which a cache of all pods would have to keep whole.
     pub workers: Cache<Worker>,
@@ -153,7 +153,8 @@ impl Caches {
         let volumes = Cache::builder(&Resources::<PersistentVolume>::all(client.clone()));
         let storage_classes = Cache::builder(&Resources::<StorageClass>::all(client.clone()));
         let of_stock = || watcher::Config::default().labels(names::LABEL_STOCK);
-        let jobs = Cache::builder(&Resources::<Job>::all(client.clone()).with_config(of_stock()));
+        let jobs = Cache::builder(&Resources::<Job>::all(client.clone()).with_config(of_stock()))
+            .index(BY_STOCK, stock_value::<Job>);
         let workers = Cache::builder(&Resources::<Worker>::all(client.clone()).with_config(of_stock()))
             .index(BY_STOCK, stock_value::<Worker>);
         let leases = Resources::<Lease>::namespaced(client.clone(), scheduler::LEASE_NAMESPACE);

@@ -35,6 +35,8 @@ pub struct Metrics {
     order_waits: Histogram,
     stock_units: Family<Phase, Gauge>,
     production: Family<Result, Histogram>,
+    resets: Family<Result, Counter>,
+    probes: Family<Result, Counter>,
     scrapped: Family<Reason, Counter>,
     idle: Counter<f64, AtomicU64>,
     levels: Family<Kind, Gauge>,
@@ -107,8 +109,16 @@ impl Default for Metrics {
         for result in ["ready", "failed"] {
             drop(production.get_or_create(&Result { result }));
         }
+        let resets = Family::<Result, Counter>::default();
+        for result in ["ready", "failed"] {
+            drop(resets.get_or_create(&Result { result }));
+        }
+        let probes = Family::<Result, Counter>::default();
+        for result in ["good", "failed"] {
+            drop(probes.get_or_create(&Result { result }));
+        }
         let scrapped = Family::<Reason, Counter>::default();
-        for reason in Spoilt::SCRAPPED.map(Spoilt::as_str) {
+        for reason in Spoilt::ALL.map(Spoilt::as_str) {
             drop(scrapped.get_or_create(&Reason { reason }));
         }
         let idle = Counter::default();
@@ -137,6 +147,12 @@ impl Default for Metrics {
             "From the beginning of a unit until it was ready, or failed",
             production.clone(),
         );
+        registry.register(
+            "stock_resets",
+            "Units that were given back and made like new, or could not be",
+            resets.clone(),
+        );
+        registry.register("stock_probes", "Verdicts on units of stock that were written, by result", probes.clone());
         registry.register("stock_scrapped", "Units that were thrown away and never used, by reason", scrapped.clone());
         registry.register(
             "stock_idle_seconds",
@@ -167,6 +183,8 @@ impl Default for Metrics {
             order_waits,
             stock_units,
             production,
+            resets,
+            probes,
             scrapped,
             idle,
             levels,
@@ -221,6 +239,14 @@ impl Metrics {
 
     pub(crate) fn production_is_over(&self, result: &'static str, took: SignedDuration) {
         self.production.get_or_create(&Result { result }).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn reset_is_over(&self, result: &'static str) {
+        self.resets.get_or_create(&Result { result }).inc();
+    }
+
+    pub(crate) fn probe_is_over(&self, result: &'static str) {
+        self.probes.get_or_create(&Result { result }).inc();
     }
 
     pub(crate) fn unit_is_scrapped(&self, reason: &'static str) {

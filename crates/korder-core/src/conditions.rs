@@ -14,6 +14,12 @@ pub const STALLED: &str = "Stalled";
 pub const FAILED: &str = "Failed";
 /// Nothing is left of a unit that could not be made but its record.
 pub const TORN_DOWN: &str = "TornDown";
+/// The last check of a unit on the shelf found it good.
+pub const HEALTHY: &str = "Healthy";
+/// A unit on the shelf is not any more what was made.
+pub const DRIFTED: &str = "Drifted";
+/// So many units of an inventory fail their checks that it is rather the probe that is broken.
+pub const PROBE_SUSPECT: &str = "ProbeSuspect";
 
 /// Something keeps an inventory's level from doing what it is for.
 pub const LIMITED: &str = "Limited";

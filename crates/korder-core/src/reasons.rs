@@ -112,6 +112,8 @@ pub const PRODUCTION_FAILED: &str = "ProductionFailed";
 pub const PRODUCTION_BOUND: &str = "ProductionBound";
 /// More would be needed than the greatest level allows.
 pub const AT_MAX: &str = "AtMax";
+/// More than half of the units on the shelf fail their checks, and none goes for that.
+pub const PROBE_SUSPECT: &str = "ProbeSuspect";
 /// The item makes no sense.
 pub const INVALID_ITEM: &str = "InvalidItem";
 /// It is being deleted.
@@ -162,6 +164,18 @@ pub const WRITE_REFUSED: &str = "WriteRefused";
 pub const PRODUCING: &str = "Producing";
 /// A unit is made, and nothing is wrong with it.
 pub const MADE: &str = "Made";
+/// A unit that was given back is being made like new.
+pub const RESETTING: &str = "Resetting";
+/// A unit that was given back could not be made like new.
+pub const RESET_FAILED: &str = "ResetFailed";
+/// A check found a unit good.
+pub const PROBED: &str = "Probed";
+/// A check found a unit bad.
+pub const PROBE_FAILED: &str = "ProbeFailed";
+/// A check of a unit could not be made.
+pub const PROBE_REFUSED: &str = "ProbeRefused";
+/// An object of a unit was changed, or is gone.
+pub const DRIFTED: &str = "Drifted";
 /// A unit is being torn down.
 pub const TEARING_DOWN: &str = "TearingDown";
 /// Nothing is left of a unit.
@@ -233,6 +247,11 @@ const WARNINGS: &[&str] = &[
     OBJECT_EXISTS,
     OBJECT_GONE,
     REFUSED,
+    RESET_FAILED,
+    PROBE_FAILED,
+    PROBE_REFUSED,
+    PROBE_SUSPECT,
+    DRIFTED,
 ];
 
 /// Whether somebody should look at what has this reason.

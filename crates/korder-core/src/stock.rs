@@ -1,5 +1,6 @@
 //! Stock: units of an item that lie on a shelf until an order takes them.
 
+pub mod drift;
 pub mod expression;
 mod failure;
 pub mod job;
@@ -7,7 +8,10 @@ pub mod kstatus;
 pub mod line;
 pub mod manifests;
 pub mod output;
+pub mod probe;
 pub mod production;
+pub mod reset;
+mod run;
 pub mod sku;
 mod status;
 pub mod variables;
@@ -17,11 +21,14 @@ pub(crate) mod fixtures;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use korder_api::{Stock, StockPhase, names};
 use kube::Resource as _;
 
 pub use failure::Failure;
+
+use crate::conditions::READY;
 
 /// The unit's name.
 pub fn name(stock: &Stock) -> &str {
@@ -31,6 +38,12 @@ pub fn name(stock: &Stock) -> &str {
 /// The phase that stands in the unit's status.
 pub fn phase(stock: &Stock) -> StockPhase {
     stock.status.as_ref().and_then(|status| status.phase).unwrap_or_default()
+}
+
+/// Since when the unit lies on the shelf, this time; of one that was claimed, since when it lay there.
+pub fn on_the_shelf_since(stock: &Stock) -> Option<Timestamp> {
+    let ready = status::condition(stock, READY).filter(|ready| ready.status == "True");
+    ready.map(|ready| ready.last_transition_time.0)
 }
 
 /// The labels of everything that a unit consists of or is made by.

@@ -44,12 +44,6 @@ const TICKET_SPEC: &[Line] = &[
     Line("lifecycle.reuse", Is("'OnDelete'"), "use Never"),
 ];
 
-const INVENTORY: &[Line] = &[
-    Line("reclaimPolicy", Is("'Restock'"), "use Retire"),
-    Line("reset", Set, "leave it out"),
-    Line("probe", Set, "leave it out and give maxAge"),
-];
-
 /// Of the item of an order or an inventory.
 const ITEM: &[Line] = &[Line("operation.package", Set, "use operation.job or operation.manifests")];
 
@@ -87,14 +81,13 @@ fn orders() -> Policy {
 }
 
 fn inventories() -> Policy {
-    let own = INVENTORY.iter().map(|line| line.of_field("spec."));
     Policy {
         name: "not-built-yet-inventories.korder.dev",
         action: Action::Deny,
         rules: ours(&["inventories"], &["CREATE", "UPDATE"]),
         only_if: vec![spec_is_new()],
         variables: vec![],
-        validations: own.chain(of_items()).collect(),
+        validations: of_items().collect(),
     }
 }
 
@@ -170,7 +163,7 @@ mod tests {
         assert_eq!(refusal(&orders(), &order("allowedNamespaces", &json!({ "from": "All" })), None), None);
         let item = json!({ "operation": { "job": {} } });
         assert_eq!(refusal(&orders(), &order("item", &item), None), None);
-        let inventory = json!({ "spec": { "item": item, "reclaimPolicy": "Retire" } });
+        let inventory = json!({ "spec": { "item": item, "reclaimPolicy": "Restock", "reset": {}, "probe": {} } });
         assert_eq!(refusal(&inventories(), &inventory, None), None);
     }
 
@@ -222,7 +215,7 @@ mod tests {
     #[test]
     fn each_line_refuses_what_it_names_and_nothing_else() {
         let fields = ORDER.iter().map(|line| (line, line.of_field("spec.")));
-        let others = [TICKET_SPEC, INVENTORY, ITEM].concat();
+        let others = [TICKET_SPEC, ITEM].concat();
         let others = others.iter().map(|line| (line, line.of_field("spec.")));
         for (line, validation) in fields.chain(others) {
             let path = line.0;

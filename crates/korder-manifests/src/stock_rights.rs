@@ -67,7 +67,10 @@ const CLUSTER_SCOPED: [&str; 35] = [
     "storage.k8s.io/VolumeAttachment",
 ];
 
-/// Orders and inventories with an item, when they are made and when the item changes.
+/// The fields of an inventory that have Jobs run for units later, as the item's account.
+const LATER: [&str; 2] = ["reset", "probe"];
+
+/// Orders and inventories with an item, when they are made and when what is done as the account changes.
 fn policy() -> Policy {
     Policy {
         name: "stock-rights.korder.dev",
@@ -77,7 +80,12 @@ fn policy() -> Policy {
             ("has-an-item", "has(object.spec.item)".into()),
             (
                 "item-is-new",
-                "oldObject == null || !has(oldObject.spec.item) || object.spec.item != oldObject.spec.item".into(),
+                format!(
+                    "oldObject == null || !has(oldObject.spec.item) || object.spec.item != oldObject.spec.item \
+                     || {}.exists(field, field in dyn(object.spec) \
+                     && (!(field in dyn(oldObject.spec)) || dyn(object.spec)[field] != dyn(oldObject.spec)[field]))",
+                    cel_list(&LATER)
+                ),
             ),
             // It makes the inventories of orders, whose makers were judged.
             not_the_controller(),
@@ -194,8 +202,11 @@ fn of_the_item() -> Vec<Variable> {
         (
             "created",
             format!(
-                "'job' in variables.operation ? [{{'group': 'batch', 'resource': 'jobs'}}] \
-                 : variables.kinds.map(kind, {{'group': kind.group, 'resource': {plural}}})"
+                "('job' in variables.operation || {}.exists(field, field in dyn(object.spec) \
+                 && (field != 'probe' || 'job' in dyn(object.spec)[field])) \
+                 ? [{{'group': 'batch', 'resource': 'jobs'}}] : []) \
+                 + variables.kinds.map(kind, {{'group': kind.group, 'resource': {plural}}})",
+                cel_list(&LATER)
             ),
         ),
     ]
@@ -274,6 +285,41 @@ mod tests {
         let of_default = json!({ "operation": { "job": { "template": {} } } });
         assert_eq!(told(&["impersonate serviceaccounts/default"], &of_default), "");
         assert!(told(&[], &of_default).contains("the service account `default`"));
+    }
+
+    #[test]
+    fn jobs_that_run_later_are_jobs_too() {
+        let item = item(&json!({ "manifests": [object("v1", "ConfigMap")] }));
+        let inventory = |more: &Value| {
+            let mut spec = json!({ "item": item, "replicas": 1 });
+            for (field, value) in more.as_object().into_iter().flatten() {
+                spec[field] = value.clone();
+            }
+            json!({ "kind": "Inventory", "metadata": { "name": "i" }, "spec": spec })
+        };
+        let told = |may: &[&str], more: &Value| refusal_to(may, &policy(), &inventory(more), None).unwrap_or_default();
+        let maps = "create configmaps";
+        let job = json!({ "job": { "template": {} } });
+        for later in [json!({ "reset": { "template": {} } }), json!({ "probe": job })] {
+            assert!(told(&[maps], &later).contains("you may not create `jobs.batch`"), "{later}");
+            assert_eq!(told(&[maps, "create jobs.batch"], &later), "");
+            assert!(told(&["create jobs.batch"], &later).contains("you may not create `configmaps`"));
+            assert_eq!(told(&[IMPERSONATE], &later), "");
+        }
+        assert_eq!(told(&[maps], &json!({ "probe": { "expression": "true" } })), "");
+        // One that gets such a Job later is judged again.
+        let (_, is_new) = &policy().only_if[1];
+        let judge = Policy {
+            validations: vec![Validation { expression: format!("!({is_new})"), message: "'judged'".into() }],
+            ..policy()
+        };
+        let judged =
+            |new: &Value, old: &Value| refusal_to(&[], &judge, &inventory(new), Some(&inventory(old))).is_some();
+        let (none, probe) = (json!({}), json!({ "probe": { "expression": "a" } }));
+        assert!(judged(&json!({ "reset": {} }), &none));
+        assert!(judged(&json!({ "probe": { "expression": "b" } }), &probe));
+        assert!(!judged(&json!({ "probe": { "expression": "a" }, "replicas": 7 }), &probe));
+        assert!(!judged(&none, &json!({ "reset": {} })));
     }
 
     #[test]

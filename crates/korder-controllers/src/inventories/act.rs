@@ -7,8 +7,8 @@ use futures::{StreamExt, stream};
 use kooper::{Context, Failure, Outcome};
 use korder_api::{Inventory, InventoryStatus, Stock, names};
 use korder_core::inventory::news::News;
-use korder_core::inventory::{self, Plan, Spoilt, unit};
-use korder_core::reasons;
+use korder_core::inventory::{self, Plan, Spoilt};
+use korder_core::{reasons, stock};
 use serde_json::json;
 
 use super::serve::Served;
@@ -96,6 +96,11 @@ async fn orders(
         ended.push(release::end(inventories, cx, order, units));
     }
     results.extend(write::all(ended).await);
+    let mut given_back = Vec::with_capacity(plan.given_back.len());
+    for (order, one) in &plan.given_back {
+        given_back.push(release::given_back(inventories, order, one));
+    }
+    results.extend(write::all(given_back).await);
     let mut lost = Vec::with_capacity(plan.lost.len());
     for (order, name) in &plan.lost {
         lost.push(release::lost(inventories, cx, inventory, order, name));
@@ -109,7 +114,7 @@ async fn orders(
     results
 }
 
-/// The writes by which units leave the shelf.
+/// The writes by which units leave the shelf, and those by which they are checked before they are given out.
 async fn retire(inventories: &Inventories, cx: &Context, inventory: &Inventory, plan: &Plan) -> Results {
     let Inventories { client, caches, .. } = inventories;
     let mut retired = Vec::with_capacity(plan.retire.len());
@@ -124,19 +129,24 @@ async fn retire(inventories: &Inventories, cx: &Context, inventory: &Inventory, 
     results.extend(write::all(withdrawn).await);
     let mut counts = BTreeMap::<Spoilt, usize>::new();
     let left = plan.retire.iter().chain(&plan.withdraw).zip(&results).filter(|(_, result)| result.is_ok());
-    for (one, why) in left.map(|(left, _)| left).filter(|(_, why)| *why != Spoilt::GivenBack) {
+    for (one, why) in left.map(|(left, _)| left) {
         // That one failed was told when it did: what goes is its record.
         if *why != Spoilt::Failed {
             *counts.entry(*why).or_default() += 1;
         }
         inventories.metrics.unit_is_scrapped(why.as_str());
-        if let Some((_, ready)) = unit::made_in(one) {
-            inventories.metrics.unit_leaves_the_shelf(cx.now().duration_since(ready));
+        if let Some(since) = stock::on_the_shelf_since(one) {
+            inventories.metrics.unit_leaves_the_shelf(cx.now().duration_since(since));
         }
     }
     for (why, count) in counts {
         news::tell(&cx.recorder, inventory, "Retire", reasons::RETIRED, &format!("{count} {}", why.as_str()));
     }
+    let mut asked = Vec::with_capacity(plan.ask.len());
+    for one in &plan.ask {
+        asked.push(serve::ask(inventories, cx, one));
+    }
+    results.extend(write::all(asked).await);
     let mut outgoing = Vec::with_capacity(plan.outgoing.len());
     for one in &plan.outgoing {
         outgoing.push(release::outgoing(inventories, inventory, one));

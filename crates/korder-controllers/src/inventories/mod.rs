@@ -78,7 +78,7 @@ pub fn controller(
 }
 
 /// The key of the inventory that a unit belongs to.
-fn inventory_of(stock: &Stock) -> Key {
+pub(crate) fn inventory_of(stock: &Stock) -> Key {
     Key::namespaced(stock.metadata.namespace.as_deref().unwrap_or_default(), &stock.spec.inventory_name)
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kooper::{Context, Failure, Key, Outcome};
-use korder_api::{Inventory, Order, Stock, StockPhase};
-use korder_core::inventory::{full_name, request, unit};
+use korder_api::{Inventory, Order, Stock, StockPhase, StockStatus};
+use korder_core::inventory::{Return, full_name, request, unit};
 use kube::api::ListParams;
 use serde_json::json;
 
@@ -17,13 +17,35 @@ pub(super) async fn end(
     inventories: &Inventories,
     cx: &Context,
     order: &Arc<Order>,
-    units: &[Arc<Stock>],
+    units: &[Return],
 ) -> Result<(), kube::Error> {
     deliver::revoke(inventories, order).await?;
     for one in units {
-        write::delete(&inventories.client, &inventories.caches.stocks, one.as_ref(), true).await?;
+        take_back(inventories, one).await?;
     }
     serve::tell(inventories, order, request::released(order, cx.now())).await
+}
+
+/// Takes back a unit that an order may not have, or has no more.
+pub(super) async fn given_back(inventories: &Inventories, order: &Order, one: &Return) -> Result<(), kube::Error> {
+    // One that failed may have been delivered to before it was told so: nobody is to use what another one gets next.
+    if one.reset.is_some() && request::stage(order) == request::Stage::Finished {
+        deliver::revoke(inventories, order).await?;
+    }
+    take_back(inventories, one).await
+}
+
+/// Makes a unit nobody's, or removes it; if it is still the version that was looked at.
+async fn take_back(inventories: &Inventories, returned: &Return) -> Result<(), kube::Error> {
+    let Inventories { client, caches, .. } = inventories;
+    let Return { unit, reset } = returned;
+    match reset {
+        Some(status) => {
+            let written = Stock { status: Some(StockStatus::clone(status)), ..Stock::clone(unit) };
+            write::status(client, &caches.stocks, &written).await
+        }
+        None => write::delete(client, &caches.stocks, unit.as_ref(), true).await,
+    }
 }
 
 /// Tells an order that a unit is gone which it held, if that is so.
@@ -44,16 +66,17 @@ pub(super) async fn lost(
     }
 }
 
-/// Removes a unit whose order is gone, if that is so: a cache that lags must not take away what somebody holds.
-pub(super) async fn orphaned(inventories: &Inventories, one: &Arc<Stock>) -> Result<(), kube::Error> {
-    let Some(claim) = unit::holder(one) else { return Ok(()) };
+/// Takes back a unit whose order is gone, if that is so: a cache that lags must not take away what somebody holds. What was
+/// delivered goes with the order, which owns it.
+pub(super) async fn orphaned(inventories: &Inventories, one: &Return) -> Result<(), kube::Error> {
+    let Some(claim) = unit::holder(&one.unit) else { return Ok(()) };
     let orders = write::api::<Order>(&inventories.client, &claim.namespace);
     match orders.get_opt(&claim.name).await? {
         Some(there) if there.metadata.uid.as_deref() == Some(claim.uid.as_str()) => {
             inventories.caches.orders.wrote(there);
             Ok(())
         }
-        _ => write::delete(&inventories.client, &inventories.caches.stocks, one.as_ref(), true).await,
+        _ => take_back(inventories, one).await,
     }
 }
 
@@ -93,7 +116,7 @@ pub(super) async fn without_inventory(inventories: &Inventories, key: &Key) -> R
             write::delete(&inventories.client, &inventories.caches.stocks, one.as_ref(), true).await
         } else {
             held = true;
-            orphaned(inventories, one).await
+            orphaned(inventories, &Return { unit: Arc::clone(one), reset: None }).await
         };
         removed.map_err(write::failure)?;
     }

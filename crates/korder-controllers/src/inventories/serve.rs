@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kooper::{Cache, Context, Key};
 use korder_api::item::ItemType;
 use korder_api::{Inventory, Order, OrderStatus, Stock, StockPhase};
 use korder_core::inventory::{Serve, full_name, request, unit};
+use korder_core::stock::on_the_shelf_since;
 use serde_json::json;
 
 use super::{Inventories, deliver};
@@ -62,8 +64,8 @@ pub(super) async fn serve(
     let at_once = order.status.as_ref().is_none_or(|before| before.queue_sequence.is_none());
     let waited = request::created(order).map(|since| cx.now().duration_since(since)).unwrap_or_default();
     inventories.metrics.order_is_filled(at_once, waited);
-    for (_, ready) in claim.iter().filter_map(|one| unit::made_in(one)) {
-        inventories.metrics.unit_leaves_the_shelf(cx.now().duration_since(ready));
+    for since in claim.iter().filter_map(|one| on_the_shelf_since(one)) {
+        inventories.metrics.unit_leaves_the_shelf(cx.now().duration_since(since));
     }
     Ok(Served::Told)
 }
@@ -109,6 +111,12 @@ async fn claimed(inventories: &Inventories, one: &Arc<Stock>, order: &Order) -> 
         .get(&key)
         .filter(|one| of_us(one))
         .ok_or_else(|| kube::Error::Service("the unit was taken away while it was claimed".into()))
+}
+
+/// Asks that a unit is checked, which is to be given out.
+pub(super) async fn ask(inventories: &Inventories, cx: &Context, one: &Arc<Stock>) -> Result<(), kube::Error> {
+    let operations = json!([{"op": "add", "path": "/status/probeRequestedTime", "value": Time(cx.now())}]);
+    write::patch(&inventories.client, &inventories.caches.stocks, one.as_ref(), Part::Status, operations).await
 }
 
 /// Reads a unit as it is now.

@@ -1,22 +1,28 @@
-//! Makes each unit of stock, and tears it down. It never looks at orders, and never writes a claim.
+//! Makes each unit of stock, makes it like new when it was given back, checks it on the shelf, and tears it down. It never looks at orders, and never
+//! writes a claim.
 
 mod account;
 mod act;
 mod objects;
 mod secret;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kooper::{Change, Context, ControllerBuilder, Failure, Key, Object, Outcome, Reconciler};
-use korder_api::{Stock, names};
+use korder_api::{Inventory, Stock, StockPhase, names};
+use korder_core::inventory::full_name;
 use korder_core::namespace::Namespace;
+use korder_core::stock;
 use korder_core::stock::job::{self, Job, Worker};
 use korder_core::stock::production::{self, Observed};
 use kube::Client;
 
 use crate::Config;
-use crate::caches::{BY_STOCK, Caches};
+use crate::caches::{BY_INVENTORY, BY_STOCK, Caches};
+use crate::inventories::inventory_of;
 use crate::metrics::Metrics;
 use crate::random::Random;
 
@@ -36,8 +42,9 @@ pub fn controller(
         kinds: account::Kinds::default(),
         random: config.random.clone(),
         metrics: metrics.clone(),
+        looked: Mutex::default(),
     };
-    let stocks = caches.stocks.clone();
+    let (stocks, of_inventories) = (caches.stocks.clone(), caches.stocks.clone());
     ControllerBuilder::new("stocks", reconciler)
         .watches(&caches.stocks, Change::keys)
         .watches(&caches.jobs, stocks_named)
@@ -47,7 +54,13 @@ pub fn controller(
             let in_it = |stock: &&Arc<Stock>| stock.metadata.namespace.as_deref() == Some(going.name());
             stocks.list().iter().filter(in_it).map(|stock| Key::of(stock.as_ref())).collect()
         })
-        .reads(&caches.inventories)
+        // What is done for units that are made already; a status changes with every order.
+        .watches(&caches.inventories, move |change: &Change<Inventory>| match (&change.old, &change.new) {
+            (Some(old), Some(new)) if (&old.spec.reset, &old.spec.probe) != (&new.spec.reset, &new.spec.probe) => {
+                of_inventories.by_index(BY_INVENTORY, &full_name(new)).iter().map(|one| Key::of(one.as_ref())).collect()
+            }
+            _ => vec![],
+        })
         .concurrency(16)
 }
 
@@ -75,19 +88,52 @@ struct Stocks {
     kinds: account::Kinds,
     random: Random,
     metrics: Metrics,
+    /// When the objects of units on the shelf were last looked at, by the uid of the unit; of others, when this process saw
+    /// the unit first. Nothing else hangs on it: after a restart all are looked at in their next moment.
+    looked: Mutex<BTreeMap<Key, (String, Timestamp)>>,
 }
 
 /// A unit and what makes it, held while a plan is made of it.
 struct Seen {
     stock: Option<Arc<Stock>>,
-    job: Option<Arc<Job>>,
+    inventory: Option<Arc<Inventory>>,
+    jobs: Vec<Arc<Job>>,
     workers: Vec<Arc<Worker>>,
 }
 
 impl Stocks {
     fn observe(&self, key: &Key) -> Seen {
-        let Caches { stocks, jobs, workers, .. } = &self.caches;
-        Seen { stock: stocks.get(key), job: jobs.get(key), workers: workers.by_index(BY_STOCK, &key.to_string()) }
+        let Caches { stocks, inventories, jobs, workers, .. } = &self.caches;
+        let (stock, named) = (stocks.get(key), key.to_string());
+        let inventory = stock.as_ref().and_then(|stock| inventories.get(&inventory_of(stock)));
+        Seen { stock, inventory, jobs: jobs.by_index(BY_STOCK, &named), workers: workers.by_index(BY_STOCK, &named) }
+    }
+
+    /// When the objects of a unit were last looked at.
+    fn last_look(&self, key: &Key, stock: &Stock, now: Timestamp) -> Timestamp {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let uid = stock.metadata.uid.as_deref().unwrap_or_default();
+        if stock::phase(stock) != StockPhase::Ready || production::objects(stock).is_empty() {
+            looked.remove(key);
+            return now;
+        }
+        match looked.get(key) {
+            Some((of, when)) if of == uid => *when,
+            _ => {
+                looked.insert(key.clone(), (uid.to_owned(), now));
+                now
+            }
+        }
+    }
+
+    /// The objects of a unit were looked at.
+    fn looked(&self, stock: &Stock, now: Timestamp) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        looked.insert(Key::of(stock), (stock.metadata.uid.clone().unwrap_or_default(), now));
+    }
+
+    fn forget(&self, key: &Key) {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     fn is_namespace_going(&self, key: &Key) -> bool {
@@ -102,16 +148,21 @@ impl Reconciler<Key> for Stocks {
             let seen = self.observe(&key);
             // Those of the last attempt, and of a stock that was made before under this name.
             for worker in &seen.workers {
-                if job::may_go(worker, seen.stock.as_deref(), seen.job.as_deref()) {
+                if job::may_go(worker, seen.stock.as_deref(), seen.jobs.iter().map(AsRef::as_ref)) {
                     act::release(self, worker).await?;
                 }
             }
-            let Some(stock) = &seen.stock else { return Ok(Outcome::Done) };
+            let Some(stock) = &seen.stock else {
+                self.forget(&key);
+                return Ok(Outcome::Done);
+            };
             let observed = Observed {
                 stock,
-                job: seen.job.as_deref(),
+                inventory: seen.inventory.as_deref(),
+                jobs: seen.jobs.iter().map(AsRef::as_ref).collect(),
                 workers: seen.workers.iter().map(AsRef::as_ref).collect(),
                 namespace_is_going: self.is_namespace_going(&key),
+                looked: self.last_look(&key, stock, cx.now()),
             };
             let plan = production::plan(&observed, cx.now());
             let Some(step) = plan.step else {
@@ -119,7 +170,7 @@ impl Reconciler<Key> for Stocks {
                 let after = |wait| Outcome::After(Duration::try_from(wait).unwrap_or_default());
                 return Ok(wait.map_or(Outcome::Done, after));
             };
-            if let Some(outcome) = act::step(self, &cx, stock, seen.job.as_deref(), step).await? {
+            if let Some(outcome) = act::step(self, &cx, stock, &seen.jobs, step).await? {
                 return Ok(outcome);
             }
         }

@@ -10,7 +10,7 @@ use korder_api::Stock;
 use korder_api::stock::StockObject;
 use korder_core::stock::manifests::{self, Live, Progress};
 use korder_core::stock::output::Outputs;
-use korder_core::stock::{self, Failure as Unmade, production};
+use korder_core::stock::{self, Failure as Unmade, drift, production};
 use serde_json::{Map, Value};
 use tracing::warn;
 
@@ -21,6 +21,8 @@ use crate::write;
 
 /// How soon after its deletion it is looked whether an object is gone.
 const GONE_POLL: Duration = Duration::from_millis(500);
+/// How soon the objects of a unit that was made like new are looked at again until they are ready.
+const RESET_POLL: Duration = Duration::from_secs(5);
 /// How soon it is tried again to remove an object that can't be removed.
 const STUCK_RETRY: Duration = Duration::from_secs(30);
 
@@ -66,6 +68,65 @@ async fn finished(
     })
 }
 
+/// Looks how the objects are of a unit that was made like new, and puts it on the shelf when they are ready.
+pub(super) async fn read(stocks: &Stocks, cx: &Context, stock: &Stock) -> Result<Option<Outcome>, Failure> {
+    let account = Account::of(&stocks.client, &stocks.kinds, stock);
+    let mut objects = Vec::new();
+    for object in production::objects(stock) {
+        match account.get(object).await {
+            Ok(value) => {
+                objects.push(Live { object: object.clone(), value: value.filter(|value| is_it(object, value)) });
+            }
+            Err(trouble) => {
+                let unmade = trouble.lasting(object)?;
+                write_status(stocks, cx, stock, production::failed(stock, &unmade, cx.now())).await?;
+                return Ok(None);
+            }
+        }
+    }
+    let status = match look(&account, stock, &objects).await? {
+        Ok(Progress::Waiting(what)) => {
+            write_status(stocks, cx, stock, manifests::waiting(stock, &objects, &what, cx.now())).await?;
+            return Ok(Some(Outcome::After(RESET_POLL)));
+        }
+        Ok(Progress::Ready(outputs)) => finished(stocks, stock, &objects, &outputs, cx.now()).await?,
+        Err(unmade) => manifests::failed(stock, &objects, &unmade, cx.now()),
+    };
+    write_status(stocks, cx, stock, status).await?;
+    Ok(None)
+}
+
+/// Looks whether the objects of a unit on the shelf are as they were, and tells if they are not.
+pub(super) async fn look_for_drift(stocks: &Stocks, cx: &Context, stock: &Stock) -> Result<(), Failure> {
+    let account = Account::of(&stocks.client, &stocks.kinds, stock);
+    let mut objects = Vec::new();
+    for object in production::objects(stock) {
+        let value = match account.get(object).await {
+            Ok(value) => value,
+            // With the kind all its objects have gone.
+            Err(Trouble::NotServed) => None,
+            Err(Trouble::Passing(error)) => return Err(write::failure(error)),
+            // What can't be read tells nothing of the unit.
+            Err(trouble) => {
+                let why = trouble.lasting(object)?.message;
+                warn!(stock = stock::name(stock), object = object.name, "it can't be looked at: {why}");
+                continue;
+            }
+        };
+        objects.push(Live { object: object.clone(), value });
+    }
+    stocks.looked(stock, cx.now());
+    match drift::seen(stock, &objects, cx.now()) {
+        Some(status) => write_status(stocks, cx, stock, status).await,
+        None => Ok(()),
+    }
+}
+
+/// Whether this is the very object that was made for the unit.
+fn is_it(object: &StockObject, value: &Value) -> bool {
+    value["metadata"]["uid"].as_str() == object.uid.as_deref()
+}
+
 /// Makes what is missing, in its order, and reads the rest.
 async fn progress(
     account: &Account<'_>,
@@ -79,6 +140,11 @@ async fn progress(
             Err(trouble) => return Ok(Err(trouble.lasting(&live.object)?)),
         }
     }
+    look(account, stock, objects).await
+}
+
+/// How far a unit is whose objects are these.
+async fn look(account: &Account<'_>, stock: &Stock, objects: &[Live]) -> Result<Result<Progress, Unmade>, Failure> {
     let own: Vec<StockObject> = objects.iter().map(|live| live.object.clone()).collect();
     let others = match manifests::others(stock, &own) {
         Ok(others) => others,
@@ -101,9 +167,9 @@ async fn there(
     object: &StockObject,
     body: &Map<String, Value>,
 ) -> Result<Option<Value>, Trouble> {
-    if let Some(uid) = &object.uid {
+    if object.uid.is_some() {
         let read = account.get(object).await?;
-        return Ok(read.filter(|value| value["metadata"]["uid"] == uid.as_str()));
+        return Ok(read.filter(|value| is_it(object, value)));
     }
     match account.create(object, body).await {
         // Made by a request whose reply was lost, or somebody else's.
@@ -137,7 +203,7 @@ pub(super) async fn remove(stocks: &Stocks, cx: &Context, stock: &Stock) -> Resu
         }
     }
     match production::gone(stock, cx.now()).step {
-        Some(step) => Box::pin(super::act::step(stocks, cx, stock, None, step)).await,
+        Some(step) => Box::pin(super::act::step(stocks, cx, stock, &[], step)).await,
         None => Ok(None),
     }
 }

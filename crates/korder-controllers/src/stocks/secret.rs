@@ -57,11 +57,52 @@ pub(super) async fn keep(
     }
 }
 
+/// Whether each of the sensitive outputs of a unit that was made like new is another one than its last holder knows; the Secret
+/// with those goes.
+///
+/// Where it has gone already, a process has looked before that died before the unit said so.
+pub(super) async fn renewed(
+    stocks: &Stocks,
+    stock: &Stock,
+    outputs: &BTreeMap<String, String>,
+) -> Result<Result<(), Unmade>, Failure> {
+    let known = stock.status.as_ref().and_then(|status| status.secret_name.as_deref());
+    let Some(known) = known.filter(|known| *known != name_for(stock)) else { return Ok(Ok(())) };
+    let api = write::api::<Secret>(&stocks.client, stock.metadata.namespace.as_deref().unwrap_or_default());
+    let there = match api.get_opt(known).await {
+        Ok(Some(there)) => there,
+        Ok(None) => return Ok(Ok(())),
+        Err(kube::Error::Api(status)) if write::is_refused(&status) => return Ok(Err(refused(stock, &status))),
+        Err(error) => return Err(write::failure(error)),
+    };
+    let was = |name: &str| there.data.as_ref().and_then(|data| data.get(name)).map(|value| value.0.as_slice());
+    if let Some((same, _)) = outputs.iter().find(|(name, value)| was(name) == Some(value.as_bytes())) {
+        let why = format!("output `{same}` is sensitive, and `reset` gave the value that the last holder knows");
+        return Ok(Err(Unmade::new(reasons::OUTPUT_INVALID, why)));
+    }
+    let preconditions = Some(Preconditions { uid: there.metadata.uid, resource_version: None });
+    match api.delete(known, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) if write::is_not_found(&error) => Ok(Ok(())),
+        Err(kube::Error::Api(status)) if write::is_refused(&status) => Ok(Err(refused(stock, &status))),
+        Err(error) => Err(write::failure(error)),
+    }
+}
+
+/// Each time that a unit is made like new it has another Secret.
+fn name_for(stock: &Stock) -> String {
+    let name = stock::name(stock);
+    match stock.status.as_ref().and_then(|status| status.resets) {
+        Some(number) => format!("{name}-outputs-{number}"),
+        None => format!("{name}-outputs"),
+    }
+}
+
 fn secret(stock: &Stock, outputs: &BTreeMap<String, String>) -> Secret {
     let data = outputs.iter().map(|(name, value)| (name.clone(), ByteString(value.clone().into_bytes())));
     Secret {
         metadata: ObjectMeta {
-            name: Some(format!("{}-outputs", stock::name(stock))),
+            name: Some(name_for(stock)),
             namespace: stock.metadata.namespace.clone(),
             labels: Some(stock::labels(stock)),
             owner_references: stock::owner_reference(stock).map(|owner| vec![owner]),

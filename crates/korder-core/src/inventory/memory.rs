@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use korder_api::{Inventory, Order, Stock};
 
+use super::checks::Condemned;
 use super::releases::Releases;
 use super::request::{self, Stage};
 use super::unit;
@@ -47,6 +48,8 @@ pub struct Memory {
     counted: BTreeSet<String>,
     /// Orders that could not be served, and until when they are left alone.
     resting: BTreeMap<String, Timestamp>,
+    /// Units that failed their checks and went.
+    pub(super) condemned: Condemned,
     /// The last number given in line.
     sequence: i64,
     /// The last number given to a unit.

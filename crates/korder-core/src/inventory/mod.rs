@@ -4,10 +4,12 @@
 //! at, so that a look that was out of date does no harm, and what was cut short is read off the objects: a unit that names an order
 //! as its holder is that order's, whether or not the order says so yet.
 
+mod checks;
 mod memory;
 pub mod news;
 mod releases;
 pub mod request;
+mod returned;
 mod status;
 mod supply;
 pub mod unit;
@@ -24,13 +26,15 @@ use korder_api::item::ItemType;
 use korder_api::{Inventory, InventoryStatus, Order, OrderStatus, Stock, StockSpec, names};
 
 pub use memory::Memory;
+pub use returned::Return;
 pub use supply::Spoilt;
 
 use crate::admits::Admits;
 use crate::reasons;
 use crate::selector::Labels;
 use crate::stock::line::{self, Waiting};
-use crate::stock::sku;
+use crate::stock::{probe, sku};
+use checks::Checks;
 use request::Stage;
 use supply::{Shelf, Wanted};
 
@@ -59,11 +63,15 @@ pub struct Plan {
     /// Orders that are told something.
     pub tell: Vec<(Arc<Order>, OrderStatus)>,
     /// Orders whose time is over: what was delivered to them is revoked, and their units are given back.
-    pub end: Vec<(Arc<Order>, Vec<Arc<Stock>>)>,
+    pub end: Vec<(Arc<Order>, Vec<Return>)>,
+    /// Units that an order may not have, or has no more.
+    pub given_back: Vec<(Arc<Order>, Return)>,
     /// Filled orders whose unit is not there any more, as far as is known.
     pub lost: Vec<(Arc<Order>, String)>,
     /// Units whose order is gone, as far as is known.
-    pub orphaned: Vec<Arc<Stock>>,
+    pub orphaned: Vec<Return>,
+    /// Units to be checked before they are given out.
+    pub ask: Vec<Arc<Stock>>,
     /// Units that go, each only if it has not changed since.
     pub retire: Vec<(Arc<Stock>, Spoilt)>,
     /// Copies that nobody else is to get.
@@ -119,13 +127,14 @@ pub fn plan(observed: Observed<'_>, memory: &mut Memory, now: Timestamp) -> Plan
     };
     memory.measure(observed.units);
     memory.begin(inventory, observed.requests, now);
-    let mut keeping = Keeping { observed, now, plan: Plan::default(), again: Times::default() };
-    let shelf = Shelf::of(inventory, &sku, observed.units, now);
+    let checks = Checks::of(inventory, observed.units, &mut memory.condemned, now);
+    let shelf = Shelf::of(inventory, &sku, observed.units, checks, now);
+    let mut keeping = Keeping { observed, sku: &sku, checks, now, plan: Plan::default(), again: Times::default() };
     let held = keeping.holders(&shelf);
     let deleted = inventory.metadata.deletion_timestamp.is_some();
     let in_line = keeping.line(&held, deleted, memory);
     let left = if deleted { Left::default() } else { keeping.serve(&in_line, &shelf, &held, memory) };
-    keeping.supply(&shelf, &left, deleted, &sku, memory)
+    keeping.supply(&shelf, &left, deleted, memory)
 }
 
 /// What is left when all in line are served.
@@ -141,6 +150,9 @@ struct Left<'a> {
 
 struct Keeping<'a> {
     observed: Observed<'a>,
+    /// Identity of the item as it is now.
+    sku: &'a str,
+    checks: Checks<'a>,
     now: Timestamp,
     plan: Plan,
     again: Times,
@@ -165,6 +177,10 @@ impl<'a> Keeping<'a> {
         self.inventory().spec.item.type_ == Some(ItemType::Copy)
     }
 
+    fn returned(&self, one: &Arc<Stock>) -> Return {
+        Return::of(self.inventory(), self.sku, one, self.now)
+    }
+
     /// The units that each order holds, by its uid. Those of orders that are over are given back.
     fn holders(&mut self, shelf: &Shelf<'a>) -> BTreeMap<&'a str, Vec<&'a Arc<Stock>>> {
         let orders: BTreeMap<&str, &Arc<Order>> =
@@ -174,10 +190,14 @@ impl<'a> Keeping<'a> {
             let Some(claim) = unit::holder(one) else { continue };
             match orders.get(claim.uid.as_str()) {
                 Some(order) if !may_hold(order, one, &full_name(self.inventory())) => {
-                    self.plan.retire.push((Arc::clone(one), Spoilt::GivenBack));
+                    let returned = self.returned(one);
+                    self.plan.given_back.push((Arc::clone(order), returned));
                 }
                 Some(_) => held.entry(&claim.uid).or_default().push(one),
-                None => self.plan.orphaned.push(Arc::clone(one)),
+                None => {
+                    let returned = self.returned(one);
+                    self.plan.orphaned.push(returned);
+                }
             }
         }
         held
@@ -205,7 +225,8 @@ impl<'a> Keeping<'a> {
                     if ends.is_none_or(|ends| ends > now) {
                         self.again.add(ends);
                     } else if memory.releases.may_go(uid, self.observed.units.len(), now) {
-                        self.plan.end.push((Arc::clone(order), has()));
+                        let returned = has().iter().map(|one| self.returned(one)).collect();
+                        self.plan.end.push((Arc::clone(order), returned));
                         continue;
                     } else {
                         self.again.add(memory.releases.next());
@@ -287,15 +308,18 @@ impl<'a> Keeping<'a> {
             let mut claim = Vec::new();
             let mut missing = place.needs;
             if self.is_copy() {
-                let copy = left.current.last().or_else(|| left.former.last().filter(|_| takes_former(order)));
+                let fresh =
+                    |units: &[&'a Arc<Stock>]| units.iter().rev().copied().find(|one| self.checks.is_fresh(one));
+                let copy = fresh(&left.current).or_else(|| fresh(&left.former).filter(|_| takes_former(order)));
                 if let Some(copy) = copy.filter(|_| !blocked && missing > 0) {
                     has.push(Arc::clone(copy));
                     missing = 0;
                 }
             } else {
                 while !blocked && missing > 0 {
-                    let next = left.current.pop();
-                    let Some(next) = next.or_else(|| left.former.pop_if(|_| takes_former(order))) else { break };
+                    let next = self.take(&mut left.current);
+                    let next = next.or_else(|| takes_former(order).then(|| self.take(&mut left.former)).flatten());
+                    let Some(next) = next else { break };
                     claim.push(Arc::clone(next));
                     missing -= 1;
                 }
@@ -315,12 +339,35 @@ impl<'a> Keeping<'a> {
             }
         }
         memory.take_in(self.inventory(), &came, self.observed.requests, self.now);
+        let any_takes_former = by_uid.values().any(|order| takes_former(order));
+        let former = left.former.iter().rev().filter(|_| any_takes_former);
+        self.ask(left.current.iter().rev().chain(former).copied().collect(), left.backlog);
         left
     }
 
+    /// The next unit that may be given out as it is.
+    fn take(&self, units: &mut Vec<&'a Arc<Stock>>) -> Option<&'a Arc<Stock>> {
+        let next = units.iter().rposition(|one| self.checks.is_fresh(one))?;
+        Some(units.remove(next))
+    }
+
+    /// Asks for checks of units that are left while orders wait: of as many as these want.
+    fn ask(&mut self, left: Vec<&'a Arc<Stock>>, wanted: usize) {
+        let stale = left.into_iter().filter(|one| !self.checks.is_fresh(one));
+        let from = stale.filter_map(|one| Some((one, self.checks.may_be_asked_from(one)?)));
+        let (now, later): (Vec<_>, Vec<_>) = from.partition(|(_, from)| *from <= self.now);
+        let asked = now.iter().take(wanted.min(BATCH)).filter(|(one, _)| !probe::is_requested(one));
+        self.plan.ask.extend(asked.map(|(one, _)| Arc::clone(one)));
+        if wanted > now.len() {
+            for (_, from) in &later {
+                self.again.add(Some(*from));
+            }
+        }
+    }
+
     /// Makes what is missing, and throws away what is too much or no good.
-    fn supply(mut self, shelf: &Shelf<'a>, left: &Left<'a>, deleted: bool, sku: &str, memory: &mut Memory) -> Plan {
-        let (inventory, now) = (self.inventory(), self.now);
+    fn supply(mut self, shelf: &Shelf<'a>, left: &Left<'a>, deleted: bool, memory: &mut Memory) -> Plan {
+        let (inventory, sku, now) = (self.inventory(), self.sku, self.now);
         let level = memory.level(inventory);
         let units = match (&level, inventory.spec.replicas) {
             _ if deleted => 0,
@@ -360,6 +407,9 @@ impl<'a> Keeping<'a> {
             self.again.add(memory.releases.next());
         }
         for (one, why) in leaving {
+            if why == Spoilt::ProbeFailed {
+                memory.condemned.add(one, now);
+            }
             if self.is_copy() {
                 self.plan.withdraw.push((Arc::clone(one), why));
             } else {
@@ -383,9 +433,20 @@ impl<'a> Keeping<'a> {
         }
         self.plan.is_empty = deleted && self.observed.units.is_empty();
         self.plan.is_unneeded = !deleted && units == 0 && self.is_unneeded();
+        let suspect = self.checks.suspect;
         let all = self.observed.units;
-        let summary =
-            status::Summary { inventory, shelf, left, level, units: all, wanted: units, failures, deleted, sku };
+        let summary = status::Summary {
+            inventory,
+            shelf,
+            left,
+            level,
+            units: all,
+            wanted: units,
+            failures,
+            deleted,
+            sku,
+            suspect,
+        };
         let status = summary.status(memory, now);
         self.plan.status = (inventory.status.as_ref() != Some(&status)).then_some(status);
         self.plan.again = self.again.0;

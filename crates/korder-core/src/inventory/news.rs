@@ -22,7 +22,7 @@ pub fn of(inventory: &Inventory, after: &InventoryStatus) -> Vec<News> {
     let before = inventory.status.clone().unwrap_or_default();
     [level(inventory, &before, after), limited(&before, after), failed(&before, after)]
         .into_iter()
-        .chain([stalled(&before, after), rolled_over(inventory, &before, after)])
+        .chain([stalled(&before, after), rolled_over(inventory, &before, after), suspect(&before, after)])
         .flatten()
         .collect()
 }
@@ -63,6 +63,13 @@ fn stalled(before: &InventoryStatus, after: &InventoryStatus) -> Option<News> {
     let stalled = conditions::holding(&after.conditions, conditions::STALLED)?;
     let was = conditions::holding(&before.conditions, conditions::STALLED).is_some();
     (!was).then(|| News::new(reasons::STALLED, stalled.message.clone()))
+}
+
+/// More units fail their checks than may well be bad.
+fn suspect(before: &InventoryStatus, after: &InventoryStatus) -> Option<News> {
+    let suspect = conditions::holding(&after.conditions, conditions::PROBE_SUSPECT)?;
+    let was = conditions::holding(&before.conditions, conditions::PROBE_SUSPECT).is_some();
+    (!was).then(|| News::new(reasons::PROBE_SUSPECT, suspect.message.clone()))
 }
 
 /// The last unit of the former item has left the shelf.

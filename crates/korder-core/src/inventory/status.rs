@@ -35,7 +35,7 @@ pub(super) fn failures(inventory: &Inventory, shelf: &Shelf<'_>, sku: &str) -> F
         shelf.current.iter().chain(&shelf.claimed).filter_map(|one| unit::made_in(one).map(|(_, ready)| ready)).max();
     let mut count = before.and_then(|status| status.failures).unwrap_or(0);
     let (mut last, mut message) = (told, None);
-    for one in shelf.failed.iter().filter(|one| one.spec.sku == sku) {
+    for one in shelf.failed.iter().filter(|one| one.spec.sku == sku && !unit::was_made(one)) {
         let Some((failed, why)) = unit::failure(one) else { continue };
         if told.is_none_or(|told| failed > told) {
             count = count.saturating_add(1);
@@ -64,6 +64,8 @@ pub(super) struct Summary<'s, 'a> {
     pub(super) failures: Failures,
     pub(super) deleted: bool,
     pub(super) sku: &'s str,
+    /// How many units fail their checks, and of how many, where the probe is not believed.
+    pub(super) suspect: Option<(usize, usize)>,
 }
 
 impl Summary<'_, '_> {
@@ -100,6 +102,15 @@ impl Summary<'_, '_> {
     /// Whether no more than one unit is ever wanted, whatever demand would ask for.
     fn is_copy(&self) -> bool {
         self.inventory.spec.item.type_ == Some(ItemType::Copy)
+    }
+
+    fn suspect(&self) -> Option<Say<'static>> {
+        let (failing, checked) = self.suspect?;
+        let message = format!(
+            "{failing} of {checked} units fail their checks, which is more than half: rather the probe is broken, and none goes for \
+             that; mend the probe, or delete the units that are bad"
+        );
+        Some(Say { type_: conditions::PROBE_SUSPECT, holds: true, reason: reasons::PROBE_SUSPECT, message })
     }
 
     fn reason(&self) -> String {
@@ -169,7 +180,12 @@ impl Summary<'_, '_> {
             reason: reasons::ITEM_CHANGED,
             message: format!("{former} on the shelf are of the item as it was before"),
         });
-        for (type_, say) in [(conditions::LIMITED, limited), (conditions::ROLLING_OVER, rolling)] {
+        let beside = [
+            (conditions::LIMITED, limited),
+            (conditions::ROLLING_OVER, rolling),
+            (conditions::PROBE_SUSPECT, self.suspect()),
+        ];
+        for (type_, say) in beside {
             match say {
                 Some(say) => conditions::set(conditions, say, self.inventory.metadata.generation, now),
                 None => conditions.retain(|condition| condition.type_ != type_),

@@ -11,6 +11,7 @@ use korder_api::inventory::UpdatePolicy;
 use korder_api::item::ItemType;
 use korder_api::{Inventory, Stock, StockPhase};
 
+use super::checks::Checks;
 use super::unit;
 
 /// Before the first attempt after a failure; doubled with each further one.
@@ -27,7 +28,7 @@ pub(super) struct Shelf<'a> {
     pub(super) current: Vec<&'a Arc<Stock>>,
     /// Ready, of the item as it was before, first to expire first; those may be given to who asks for the inventory.
     pub(super) former: Vec<&'a Arc<Stock>>,
-    /// Ready no more: expired, or of an item that is not to be given out.
+    /// Ready no more: expired, found bad, or of an item that is not to be given out.
     pub(super) spoilt: Vec<(&'a Arc<Stock>, Spoilt)>,
     /// Being made, of the item as it is now.
     pub(super) coming: usize,
@@ -56,13 +57,16 @@ pub enum Spoilt {
     Surplus,
     /// It failed to be made.
     Failed,
-    /// Its order is over.
-    GivenBack,
+    /// It failed its checks.
+    ProbeFailed,
+    /// It is not any more what was made.
+    Drifted,
 }
 
 impl Spoilt {
-    /// For what units go that nobody ever had.
-    pub const SCRAPPED: [Self; 4] = [Self::Expired, Self::Obsolete, Self::Surplus, Self::Failed];
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Expired, Self::Obsolete, Self::Surplus, Self::Failed, Self::ProbeFailed, Self::Drifted];
 
     /// As it stands in metrics and events.
     pub const fn as_str(self) -> &'static str {
@@ -71,18 +75,26 @@ impl Spoilt {
             Self::Obsolete => "obsolete",
             Self::Surplus => "surplus",
             Self::Failed => "failed",
-            Self::GivenBack => "given-back",
+            Self::ProbeFailed => "probe-failed",
+            Self::Drifted => "drifted",
         }
     }
 }
 
 impl<'a> Shelf<'a> {
-    pub(super) fn of(inventory: &Inventory, sku: &str, units: &'a [Arc<Stock>], now: Timestamp) -> Self {
+    pub(super) fn of(
+        inventory: &Inventory,
+        sku: &str,
+        units: &'a [Arc<Stock>],
+        checks: Checks<'_>,
+        now: Timestamp,
+    ) -> Self {
         let mut shelf = Self::default();
         for one in units {
             let is_current = one.spec.sku == sku;
             shelf.in_work += usize::from(unit::is_in_work(one));
-            shelf.total += usize::from(one.metadata.deletion_timestamp.is_none());
+            // Of one that failed and is torn down there is only the record.
+            shelf.total += usize::from(one.metadata.deletion_timestamp.is_none() && !unit::is_torn_down(one));
             match unit::phase(one) {
                 StockPhase::Producing => shelf.coming += usize::from(is_current),
                 StockPhase::Resetting => {
@@ -91,6 +103,9 @@ impl<'a> Shelf<'a> {
                 }
                 StockPhase::Ready if unit::expires(one, &inventory.spec).is_some_and(|end| end <= now) => {
                     shelf.spoilt.push((one, Spoilt::Expired));
+                }
+                StockPhase::Ready if checks.fault(one).is_some() => {
+                    shelf.spoilt.extend(checks.fault(one).map(|fault| (one, fault)));
                 }
                 StockPhase::Ready if is_current => shelf.current.push(one),
                 StockPhase::Ready if inventory.spec.update_policy == Some(UpdatePolicy::Immediate) => {

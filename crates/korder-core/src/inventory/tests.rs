@@ -76,11 +76,11 @@ impl Shop {
             self.tell(&order, status);
         }
         for (order, units) in plan.end {
-            self.remove(&units);
+            self.take_back(units);
             let status = request::released(&order, at(self.now));
             self.tell(&order, status);
         }
-        self.remove(&plan.orphaned);
+        self.take_back(plan.given_back.into_iter().map(|(_, one)| one).chain(plan.orphaned));
         let retired: Vec<_> = plan.retire.into_iter().map(|(one, _)| one).collect();
         self.remove(&retired);
         for one in plan.create {
@@ -105,6 +105,15 @@ impl Shop {
         Arc::make_mut(there).status = Some(status);
     }
 
+    fn take_back(&mut self, units: impl IntoIterator<Item = Return>) {
+        for Return { unit: one, reset } in units {
+            match reset {
+                Some(status) => *self.status_of(unit::name(&one)) = *status,
+                None => self.remove(&[one]),
+            }
+        }
+    }
+
     fn remove(&mut self, units: &[Arc<Stock>]) {
         self.units.retain(|there| units.iter().all(|one| unit::name(one) != unit::name(there)));
     }
@@ -120,6 +129,8 @@ impl Shop {
         for one in self.units.iter_mut().filter(|one| unit::phase(one) == StockPhase::Producing) {
             let status = Arc::make_mut(one).status.get_or_insert_default();
             (status.phase, status.ready_time) = (Some(StockPhase::Ready), Some(Time(now)));
+            let say = conditions::Say { type_: conditions::READY, holds: true, reason: "Made", message: String::new() };
+            conditions::set(&mut status.conditions, say, None, now);
         }
     }
 
@@ -423,6 +434,269 @@ fn an_order_is_told_of_any_unit_that_it_lost() {
     assert_eq!(lost, ["cake-2"]);
 }
 
+/// A shop of one unit at most, which is made like new when it is given back.
+fn restocking(more: &serde_json::Value) -> Shop {
+    let mut spec = json!({"replicas": 1, "maxUnits": 1, "reclaimPolicy": "Restock", "item": {},
+        "reset": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    for (field, value) in more.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
+    let mut shop = Shop::new(spec);
+    shop.step();
+    shop.produced();
+    shop.order("first");
+    shop.step();
+    shop
+}
+
+#[test]
+fn what_is_given_back_is_made_like_new_for_the_next() {
+    let mut shop = restocking(&json!({}));
+    shop.order("second");
+    shop.step();
+    shop.orders.remove(0);
+    shop.step();
+    assert_eq!(shop.phases(), [("cake-1", StockPhase::Resetting)]);
+    assert_eq!(unit::holder(&shop.units[0]), None);
+    shop.step();
+    assert_eq!((shop.status().resetting, shop.status().producing, shop.units.len()), (1, 0, 1));
+    shop.status_of("cake-1").phase = Some(StockPhase::Ready);
+    shop.step();
+    assert_eq!(shop.stock_of("second"), Some("cake-1"));
+    // The same when its time is over.
+    Arc::make_mut(&mut shop.orders[0]).spec.hold_for = Some("30s".parse().unwrap());
+    shop.now += 30;
+    shop.step();
+    assert_eq!(request::reason(&shop.orders[0]), Some(reasons::RELEASED));
+    assert_eq!(shop.phases(), [("cake-1", StockPhase::Resetting)]);
+    assert_eq!(shop.units[0].status.as_ref().unwrap().resets, Some(2));
+}
+
+#[test]
+fn an_order_that_failed_gives_its_part_back() {
+    let mut shop = restocking(&json!({}));
+    let order = Arc::clone(&shop.orders[0]);
+    shop.tell(&order, request::failed(&order, reasons::DEADLINE_EXCEEDED, String::new(), at(0)));
+    let given_back = shop.look().given_back;
+    assert_eq!(given_back.len(), 1);
+    assert!(given_back[0].1.reset.is_some());
+}
+
+#[test]
+fn what_would_go_anyway_is_not_made_like_new() {
+    let goes = |spec: serde_json::Value, change: &dyn Fn(&mut Shop)| {
+        let mut shop = restocking(&spec);
+        change(&mut shop);
+        shop.orders.clear();
+        shop.look().orphaned.iter().map(|one| one.reset.is_none()).collect::<Vec<_>>()
+    };
+    assert_eq!(goes(json!({}), &|_| {}), [false]);
+    assert_eq!(goes(json!({"maxAge": "1m"}), &|shop| shop.now += 59), [false]);
+    assert_eq!(goes(json!({"maxAge": "1m"}), &|shop| shop.now += 60), [true]);
+    assert_eq!(goes(json!({"reclaimPolicy": "Retire"}), &|_| {}), [true]);
+    let mended = |shop: &mut Shop| drop(shop.inventory.spec.item.inputs.insert("FLOUR".to_owned(), "rye".to_owned()));
+    assert_eq!(goes(json!({}), &mended), [true], "it is of another item");
+    let deleted = |shop: &mut Shop| shop.inventory.metadata.deletion_timestamp = Some(Time(at(0)));
+    assert_eq!(goes(json!({}), &deleted), [true]);
+    let secret = json!({"operation": {}, "outputs": [{"name": "p", "from": {"object": {"kind": "Secret", "name": "p"}, "secretKey": "p"}}]});
+    assert_eq!(goes(json!({"item": secret}), &|_| {}), [true], "its last holder knows the password");
+}
+
+#[test]
+fn one_that_can_not_be_made_like_new_is_replaced_at_once() {
+    let mut shop = restocking(&json!({}));
+    shop.orders.clear();
+    shop.step();
+    let status = shop.status_of("cake-1");
+    status.phase = Some(StockPhase::Failed);
+    for (type_, holds) in [(conditions::READY, false), (conditions::TORN_DOWN, true)] {
+        let say = conditions::Say { type_, holds, reason: reasons::RESET_FAILED, message: String::new() };
+        conditions::set(&mut status.conditions, say, None, at(0));
+    }
+    shop.step();
+    assert_eq!(shop.phases().last(), Some(&("cake-2", StockPhase::Producing)));
+    assert_eq!(shop.status().failures, None, "it is no failure of making");
+}
+
+/// A shop of so many units that are probed each minute, all on the shelf.
+fn probed(units: i32, probe: &serde_json::Value) -> Shop {
+    let mut spec = json!({"replicas": units, "parallelism": units, "item": {}, "probe": {"periodSeconds": 60, "expression": "true"}});
+    for (field, value) in probe.as_object().into_iter().flatten() {
+        spec["probe"][field] = value.clone();
+    }
+    let mut shop = Shop::new(spec);
+    shop.step();
+    shop.produced();
+    shop.step();
+    shop
+}
+
+impl Shop {
+    /// Makes a verdict on a unit, as its controller does.
+    fn check(&mut self, name: &str, good: bool) {
+        let now = at(self.now);
+        let status = self.status_of(name);
+        status.probe_requested_time = None;
+        if good {
+            (status.probe_time, status.probe_failures, status.probe_failure_time) = (Some(Time(now)), None, None);
+        } else {
+            status.probe_failures = Some(status.probe_failures.unwrap_or(0) + 1);
+            status.probe_failure_time = Some(Time(now));
+        }
+        let say = conditions::Say { type_: conditions::HEALTHY, holds: good, reason: "x", message: String::new() };
+        conditions::set(&mut status.conditions, say, None, now);
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.status().conditions.iter().any(|one| one.type_ == conditions::PROBE_SUSPECT)
+    }
+}
+
+#[test]
+fn a_unit_that_fails_often_enough_goes_and_is_replaced() {
+    let mut shop = probed(3, &json!({}));
+    for name in ["cake-1", "cake-2", "cake-3"] {
+        shop.check(name, name != "cake-2");
+    }
+    assert_eq!(shop.look().retire.len(), 0, "once is no time");
+    shop.now += 60;
+    shop.check("cake-2", false);
+    let retired: Vec<_> = shop.look().retire.iter().map(|(one, why)| (unit::name(one).to_owned(), *why)).collect();
+    assert_eq!(retired, [("cake-2".to_owned(), Spoilt::ProbeFailed)]);
+    shop.order("o");
+    shop.inventory.spec.paused = Some(true);
+    shop.step();
+    assert_eq!(shop.stock_of("o"), Some("cake-1"));
+    shop.order("p");
+    shop.order("q");
+    shop.step();
+    assert_eq!((shop.stock_of("p"), shop.stock_of("q")), (Some("cake-3"), None), "nobody gets one that is bad");
+    shop.inventory.spec.paused = None;
+    shop.step();
+    assert!(shop.phases().iter().all(|(name, _)| *name != "cake-2"));
+}
+
+#[test]
+fn a_probe_that_most_units_fail_is_not_believed() {
+    let mut shop = probed(4, &json!({"failureThreshold": 1}));
+    for (name, good) in [("cake-1", false), ("cake-2", false), ("cake-3", true), ("cake-4", false)] {
+        shop.check(name, good);
+    }
+    shop.step();
+    assert!(shop.is_suspect());
+    assert_eq!(shop.units.len(), 4);
+    shop.order("o");
+    shop.step();
+    assert_eq!(shop.stock_of("o"), Some("cake-1"), "it is not believed to be bad");
+    // Half are no more than half.
+    shop.now += 60;
+    shop.check("cake-2", true);
+    shop.step();
+    assert!(!shop.is_suspect());
+    assert!(shop.phases().iter().all(|(name, _)| *name != "cake-4"));
+}
+
+#[test]
+fn a_unit_alone_is_believed_to_be_bad_once() {
+    let mut shop = probed(1, &json!({"failureThreshold": 1}));
+    shop.check("cake-1", false);
+    shop.step();
+    assert_eq!(shop.phases(), [("cake-2", StockPhase::Producing)]);
+    shop.now += 300;
+    shop.produced();
+    shop.now += 60;
+    shop.check("cake-2", false);
+    shop.step();
+    assert!(shop.is_suspect());
+    assert_eq!(shop.phases(), [("cake-2", StockPhase::Ready)]);
+    // What is found good speaks for the probe.
+    shop.now += 60;
+    shop.check("cake-2", true);
+    shop.step();
+    assert!(!shop.is_suspect());
+    shop.now += 60;
+    shop.check("cake-2", false);
+    shop.step();
+    assert_eq!(shop.phases(), [("cake-3", StockPhase::Producing)]);
+}
+
+#[test]
+fn a_broken_probe_does_not_empty_the_shelf_one_by_one() {
+    let mut shop = probed(10, &json!({"failureThreshold": 1}));
+    let names: Vec<String> = shop.units.iter().map(|one| unit::name(one).to_owned()).collect();
+    for name in &names {
+        shop.check(name, true);
+    }
+    for name in &names {
+        shop.now += 6;
+        shop.check(name, false);
+        shop.step();
+    }
+    assert!(shop.is_suspect());
+    let left = shop.units.iter().filter(|one| names.iter().any(|name| name == unit::name(one))).count();
+    assert_eq!(left, 5, "half of them went before it was to be known");
+}
+
+#[test]
+fn a_unit_is_checked_before_it_is_given_out_when_that_was_long_ago() {
+    let mut shop = probed(2, &json!({"freshFor": "20s"}));
+    shop.now += 20;
+    shop.order("early");
+    shop.step();
+    assert_eq!(shop.stock_of("early"), Some("cake-1"), "it was made 20 seconds ago");
+    shop.now += 1;
+    shop.order("o");
+    shop.order("next");
+    let plan = shop.look();
+    let asked: Vec<&str> = plan.ask.iter().map(|one| unit::name(one)).collect();
+    assert_eq!(asked, ["cake-2"]);
+    assert_eq!(plan.create.len(), 1, "one more than is being made; the one on the shelf counts");
+    let now = at(shop.now);
+    shop.carry_out(plan);
+    shop.status_of("cake-2").probe_requested_time = Some(Time(now));
+    assert_eq!(shop.look().ask.len(), 0, "it is asked once");
+    // One that fails is not asked again at once.
+    shop.check("cake-2", false);
+    let plan = shop.look();
+    assert_eq!((plan.ask.len(), plan.again), (0, Some(at(shop.now + 60))));
+    shop.check("cake-2", true);
+    shop.now += 10;
+    shop.step();
+    assert_eq!((shop.stock_of("o"), shop.stock_of("next")), (Some("cake-2"), None));
+}
+
+#[test]
+fn a_copy_is_checked_before_it_is_given_out_too() {
+    let mut spec = json!({"replicas": 1, "item": {"type": "Copy"}});
+    spec["probe"] = json!({"periodSeconds": 60, "expression": "true", "freshFor": "20s"});
+    let mut shop = Shop::new(spec);
+    shop.step();
+    shop.produced();
+    shop.now += 21;
+    shop.order("o");
+    assert_eq!(shop.look().ask.len(), 1);
+    shop.step();
+    assert_eq!(shop.stock_of("o"), None);
+    shop.check("cake-1", true);
+    shop.step();
+    assert_eq!(shop.stock_of("o"), Some("cake-1"));
+}
+
+#[test]
+fn what_has_drifted_goes_and_what_is_held_stays() {
+    let mut shop = Shop::new(json!({"replicas": 2, "parallelism": 2, "item": {}}));
+    shop.step();
+    shop.produced();
+    shop.order("o");
+    shop.step();
+    for name in ["cake-1", "cake-2"] {
+        let say = conditions::Say { type_: conditions::DRIFTED, holds: true, reason: "x", message: String::new() };
+        conditions::set(&mut shop.status_of(name).conditions, say, None, at(0));
+    }
+    let retired: Vec<_> = shop.look().retire.iter().map(|(one, why)| (unit::name(one).to_owned(), *why)).collect();
+    assert_eq!(retired, [("cake-2".to_owned(), Spoilt::Drifted)]);
+}
+
 #[test]
 fn an_order_that_waited_elsewhere_is_told_where_it_waits_now() {
     let mut shop = Shop::new(json!({"replicas": 0, "maxUnits": 0}));
@@ -554,7 +828,7 @@ proptest! {
             shop.step();
             let in_work = shop.units.iter().filter(|one| unit::is_in_work(one)).count();
             prop_assert!(in_work <= usize::try_from(parallelism).unwrap());
-            prop_assert!(shop.units.len() <= 12);
+            prop_assert!(shop.units.iter().filter(|one| !unit::is_torn_down(one)).count() <= 12);
         }
         shop.orders.truncate(3);
         for _ in 0..40 {

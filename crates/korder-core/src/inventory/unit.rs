@@ -37,6 +37,11 @@ pub fn made_in(unit: &Stock) -> Option<(Timestamp, Timestamp)> {
     Some((begun, unit.status.as_ref()?.ready_time.as_ref()?.0))
 }
 
+/// Whether the unit was on the shelf once. One that fails later could not be made like new, which tells nothing of the making.
+pub fn was_made(unit: &Stock) -> bool {
+    made_in(unit).is_some()
+}
+
 /// When the unit becomes too old to be given out.
 pub fn expires(unit: &Stock, spec: &InventorySpec) -> Option<Timestamp> {
     let (_, ready) = made_in(unit)?;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::JobCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use korder_api::names::{self, FINALIZER_OUTPUT};
-use korder_api::{Stock, job};
+use korder_api::{Stock, StockPhase, job};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -17,6 +17,8 @@ use crate::reasons;
 
 /// How long a Job is kept after its end, in seconds; its result is in the stock by then, its log may still be read.
 const KEPT_SECONDS: i32 = 3600;
+/// How long a Job's name may be: its pods are labelled with it.
+const MAX_NAME: usize = 63;
 
 /// A Job as korder sees it.
 #[derive(kube::Resource, Clone, Debug, Default, PartialEq, Deserialize)]
@@ -95,7 +97,12 @@ pub struct Halt {
 }
 
 impl Job {
-    /// Whether it is the Job of this stock.
+    /// The Job's name.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it is a Job of this stock.
     pub fn is_of(&self, stock: &Stock) -> bool {
         owner(&self.metadata)
             .is_some_and(|owner| owner.kind == "Stock" && Some(&owner.uid) == stock.metadata.uid.as_ref())
@@ -122,15 +129,18 @@ impl Worker {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// Whether it is one of the pods of this stock's production, of this Job where that is there.
-    pub fn is_of(&self, stock: &Stock, job: Option<&Job>) -> bool {
+    /// Whether it is one of the pods that a Job runs for this stock.
+    pub fn is_of(&self, stock: &Stock) -> bool {
         let labelled = self.metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_STOCK_UID));
-        let of_job = owner(&self.metadata).is_some_and(|owner| {
-            owner.kind == "Job"
-                && Some(&owner.name) == stock.metadata.name.as_ref()
-                && job.is_none_or(|job| job.metadata.uid.as_ref() == Some(&owner.uid))
-        });
-        labelled == stock.metadata.uid.as_ref() && of_job
+        labelled == stock.metadata.uid.as_ref() && owner(&self.metadata).is_some_and(|owner| owner.kind == "Job")
+    }
+
+    /// Whether it is one of the pods of the stock's Job of this name, and of this very Job where that is there.
+    pub fn is_of_job(&self, stock: &Stock, name: &str, job: Option<&Job>) -> bool {
+        let is_its = |owner: &OwnerReference| {
+            owner.name == name && job.is_none_or(|job| job.metadata.uid.as_ref() == Some(&owner.uid))
+        };
+        self.is_of(stock) && owner(&self.metadata).is_some_and(is_its)
     }
 
     /// Whether it stays until its output is in the stock.
@@ -191,6 +201,32 @@ pub fn output_container(job: &job::Job) -> &str {
     named.and_then(Value::as_str).or_else(first).unwrap_or_default()
 }
 
+/// The name of the Job that makes a unit like new for the time of this number.
+pub(super) fn reset_name(stock: &Stock, number: i32) -> String {
+    numbered(stock, &format!("-r{number}"))
+}
+
+/// The name of the Job that checks a unit after the verdict of this second.
+pub(super) fn probe_name(stock: &Stock, after: i64) -> String {
+    numbered(stock, &format!("-p{after}"))
+}
+
+/// The name of a Job that is not the first of its unit; by the unit's uid where its name leaves no room.
+fn numbered(stock: &Stock, number: &str) -> String {
+    let uid = stock.metadata.uid.as_deref().unwrap_or_default();
+    let stem = if super::name(stock).len() + number.len() <= MAX_NAME { super::name(stock) } else { uid };
+    format!("{stem}{number}")
+}
+
+/// The name of the Job whose pod has an output that a unit waits for.
+fn awaited(stock: &Stock) -> Option<String> {
+    match super::phase(stock) {
+        StockPhase::Producing => Some(super::name(stock).to_owned()),
+        StockPhase::Resetting => Some(reset_name(stock, super::reset::number(stock))),
+        StockPhase::Ready | StockPhase::Claimed | StockPhase::Retiring | StockPhase::Failed => None,
+    }
+}
+
 /// The Job that is to be made for a stock.
 #[derive(kube::Resource, Clone, Debug, PartialEq, Serialize)]
 #[resource(inherit = k8s_openapi::api::batch::v1::Job)]
@@ -202,11 +238,18 @@ pub struct NewJob {
     spec: Map<String, Value>,
 }
 
-/// The Job that makes a unit.
+impl NewJob {
+    /// The Job's name.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+}
+
+/// A Job that runs for a unit under this name; whether its pod stays until its result is read.
 ///
 /// # Errors
 /// A template whose variables can't be replaced, or that is not of a form that can be run.
-pub fn of(stock: &Stock, job: &job::Job) -> Result<NewJob, Failure> {
+pub fn of(stock: &Stock, name: String, job: &job::Job, is_read: bool) -> Result<NewJob, Failure> {
     let item = &stock.spec.item;
     let values = Values { stock_name: super::name(stock), inputs: &item.inputs };
     // There is no random value but in Secrets.
@@ -220,7 +263,9 @@ pub fn of(stock: &Stock, job: &job::Job) -> Result<NewJob, Failure> {
     let own_labels =
         metadata.entry("labels").or_insert_with(|| json!({})).as_object_mut().ok_or_else(|| invalid("labels"))?;
     own_labels.extend(labels.iter().map(|(key, value)| (key.clone(), json!(value))));
-    metadata.insert("finalizers".to_owned(), json!([FINALIZER_OUTPUT]));
+    if is_read {
+        metadata.insert("finalizers".to_owned(), json!([FINALIZER_OUTPUT]));
+    }
 
     let spec = template.get_mut("spec").and_then(Value::as_object_mut).ok_or_else(|| invalid("`spec`"))?;
     spec.entry("restartPolicy").or_insert_with(|| json!("Never"));
@@ -249,7 +294,7 @@ pub fn of(stock: &Stock, job: &job::Job) -> Result<NewJob, Failure> {
     spec.extend(job.active_deadline_seconds.map(|limit| ("activeDeadlineSeconds".to_owned(), json!(limit))));
     spec.insert("template".to_owned(), Value::Object(template));
     let metadata = ObjectMeta {
-        name: stock.metadata.name.clone(),
+        name: Some(name),
         namespace: stock.metadata.namespace.clone(),
         labels: Some(labels),
         owner_references: super::owner_reference(stock).map(|owner| vec![owner]),
@@ -275,11 +320,12 @@ fn escaped(value: &str) -> String {
     value.replace("$(", "$$(")
 }
 
-/// Whether a pod's hold on its output serves no purpose any more, given the stock of its name that is there.
-pub fn may_go(worker: &Worker, stock: Option<&Stock>, job: Option<&Job>) -> bool {
-    let needed = stock.is_some_and(|stock| {
-        let producing = super::phase(stock) == korder_api::StockPhase::Producing;
-        producing && worker.is_of(stock, job) && !worker.is_in_vain()
+/// Whether a pod's hold on its output serves no purpose any more, given the stock of its name that is there and that stock's Jobs.
+pub fn may_go<'j>(worker: &Worker, stock: Option<&Stock>, jobs: impl IntoIterator<Item = &'j Job>) -> bool {
+    let awaited = stock.and_then(|stock| Some((stock, awaited(stock)?)));
+    let needed = awaited.is_some_and(|(stock, name)| {
+        let job = jobs.into_iter().find(|job| job.name() == name);
+        worker.is_of_job(stock, &name, job) && !worker.is_in_vain()
     });
     worker.is_kept() && !needed
 }

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::kstatus::{self, Readiness};
 use super::output::{self, Found, Outputs};
 use super::variables::{self, Values};
-use super::{labels, status};
+use super::{labels, production, status};
 use crate::reasons;
 
 /// Between two looks at the objects of a unit that is being made: at first, and at last.
@@ -260,12 +260,12 @@ pub fn ready(
 
 /// The status of a unit that waits for its objects.
 pub fn waiting(stock: &Stock, objects: &[Live], what: &str, now: Timestamp) -> StockStatus {
-    status::producing(stock, known(objects), what, now)
+    StockStatus { objects: known(objects), ..status::held_up(stock, what, now) }
 }
 
-/// The status of a unit that can't be made, with what was made of it.
+/// The status of a unit that can't be made, or not be made like new, with what was made of it.
 pub fn failed(stock: &Stock, objects: &[Live], failure: &Failure, now: Timestamp) -> StockStatus {
-    status::failed(stock, known(objects), failure, now)
+    StockStatus { objects: known(objects), ..production::failed(stock, failure, now) }
 }
 
 /// When to look again at the objects of a unit that is being made: the longer it takes, the more seldom.

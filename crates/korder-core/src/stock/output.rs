@@ -41,9 +41,39 @@ impl Outputs {
 /// # Errors
 /// A message that may have been cut, is not of that form, or lacks a value.
 pub fn of_result(message: &str, containers: usize, wanted: &[Output]) -> Result<Outputs, Failure> {
+    let mut outputs = Outputs::default();
     if wanted.is_empty() {
-        return Ok(Outputs::default());
+        return Ok(outputs);
     }
+    let values = read(message, containers)?;
+    for output in wanted {
+        let value = values.get(output)?;
+        outputs.put(output, value);
+    }
+    Ok(outputs)
+}
+
+/// The outputs that the result of a reset gives anew: those that it has, and all that are sensitive, since who held the
+/// unit before knows these.
+///
+/// # Errors
+/// As [`of_result`], but that what is not sensitive may be missing.
+pub fn renewed(message: &str, containers: usize, outputs: &[Output]) -> Result<Outputs, Failure> {
+    let is_given = |values: &Values| {
+        let given = outputs.iter().filter(|output| output.is_sensitive() || values.has(output));
+        given.cloned().collect::<Vec<_>>()
+    };
+    let given = if outputs.is_empty() { vec![] } else { is_given(&read(message, containers)?) };
+    of_result(message, containers, &given)
+}
+
+/// What a result says, by key.
+enum Values {
+    Object(serde_json::Map<String, Value>),
+    Text(String),
+}
+
+fn read(message: &str, containers: usize) -> Result<Values, Failure> {
     let limit = MAX_MESSAGE.min(MAX_MESSAGES / containers.max(1));
     if message.len() >= limit {
         let why = format!(
@@ -53,37 +83,49 @@ pub fn of_result(message: &str, containers: usize, wanted: &[Output]) -> Result<
         return Err(Failure::new(reasons::OUTPUT_TOO_LARGE, why));
     }
     let text = message.trim_end();
-    let values = match serde_json::from_str(text) {
-        Ok(Value::Object(values)) => Some(values),
-        _ => None,
-    };
-    let mut outputs = Outputs::default();
-    for output in wanted {
-        let key = output.from.result.as_deref().unwrap_or_default();
-        let value = match &values {
-            Some(values) => match values.get(key) {
-                Some(Value::String(value)) => value.clone(),
+    Ok(match serde_json::from_str(text) {
+        Ok(Value::Object(values)) => Values::Object(values),
+        _ => Values::Text(text.to_owned()),
+    })
+}
+
+impl Values {
+    fn get(&self, output: &Output) -> Result<String, Failure> {
+        let key = key(output);
+        match self {
+            Self::Object(values) => match values.get(key) {
+                Some(Value::String(value)) => Ok(value.clone()),
                 Some(_) => {
                     let why = format!("`{key}` in the result is not a string, which output `{}` needs", output.name);
-                    return Err(Failure::new(reasons::OUTPUT_INVALID, why));
+                    Err(Failure::new(reasons::OUTPUT_INVALID, why))
                 }
-                None => return Err(missing(output, &format!("the result has no key `{key}`"))),
+                None => Err(missing(output, &format!("the result has no key `{key}`"))),
             },
-            None if text.is_empty() => {
-                return Err(missing(output, "the container wrote no result to its `terminationMessagePath`"));
+            Self::Text(text) if text.is_empty() => {
+                Err(missing(output, "the container wrote no result to its `terminationMessagePath`"))
             }
-            None if key == PLAIN => text.to_owned(),
-            None => {
+            Self::Text(text) if key == PLAIN => Ok(text.clone()),
+            Self::Text(_) => {
                 let why = format!(
                     "the result is not a JSON object, and has no value but `{PLAIN}`: output `{}` needs `{key}`",
                     output.name
                 );
-                return Err(Failure::new(reasons::OUTPUT_INVALID, why));
+                Err(Failure::new(reasons::OUTPUT_INVALID, why))
             }
-        };
-        outputs.put(output, value);
+        }
     }
-    Ok(outputs)
+
+    fn has(&self, output: &Output) -> bool {
+        match self {
+            Self::Object(values) => values.contains_key(key(output)),
+            Self::Text(text) => !text.is_empty() && key(output) == PLAIN,
+        }
+    }
+}
+
+/// The key in a result that an output is taken from.
+fn key(output: &Output) -> &str {
+    output.from.result.as_deref().unwrap_or_default()
 }
 
 fn missing(output: &Output, why: &str) -> Failure {

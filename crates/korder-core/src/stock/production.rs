@@ -6,17 +6,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 use korder_api::stock::StockObject;
-use korder_api::{Stock, StockPhase, StockStatus, names};
+use korder_api::{Inventory, Stock, StockPhase, StockStatus, names};
 
 use super::failure::Failure;
-use super::job::{self, Job, Worker};
+use super::job::{self, Job, NewJob, Worker};
 use super::output::{self, Outputs};
-use super::status;
+use super::run::{self, Run};
+use super::{drift, probe, reset, status};
 use crate::conditions::{RECONCILING, TORN_DOWN};
 use crate::reasons;
-
-/// How long after its making a Job has its first pod; most have it at once.
-const POD_EXPECTED: SignedDuration = SignedDuration::from_secs(30);
 
 /// How long a Job that nothing ends has run when that is told.
 const LONG: SignedDuration = SignedDuration::from_mins(10);
@@ -26,25 +24,53 @@ const LONG: SignedDuration = SignedDuration::from_mins(10);
 pub struct Observed<'a> {
     /// The unit.
     pub stock: &'a Stock,
-    /// The Job of its name, whosever it is.
-    pub job: Option<&'a Job>,
+    /// Its inventory, if that is there.
+    pub inventory: Option<&'a Inventory>,
+    /// The Jobs that carry its name, whosever they are.
+    pub jobs: Vec<&'a Job>,
     /// The pods that carry its name.
     pub workers: Vec<&'a Worker>,
     /// Whether its namespace is being deleted, so that what is left of it goes anyway.
     pub namespace_is_going: bool,
+    /// When its objects were last looked at while it lay on the shelf, or when that began to be of interest.
+    pub looked: Timestamp,
+}
+
+impl<'a> Observed<'a> {
+    pub(super) fn job(&self, name: &str) -> Option<&'a Job> {
+        self.jobs.iter().copied().find(|job| job.name() == name)
+    }
+
+    /// Removes a Job that has done what it was for, if there is one: any but the one that made the unit, whose log may still
+    /// be read, and the one of this name.
+    pub(super) fn old_job(&self, current: Option<&str>) -> Option<Plan> {
+        let is_old =
+            |job: &&Job| job.is_of(self.stock) && job.name() != super::name(self.stock) && Some(job.name()) != current;
+        let mut old = self.jobs.iter().copied().filter(is_old);
+        old.find_map(removal).map(Plan::from)
+    }
+}
+
+/// The removal of a Job that is not on its way out.
+fn removal(job: &Job) -> Option<Step> {
+    job.metadata.deletion_timestamp.is_none().then(|| Step::DeleteJob(job.metadata.uid.clone().unwrap_or_default()))
 }
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Make the Job.
-    CreateJob,
+    /// Make a Job.
+    CreateJob(Box<NewJob>),
     /// Remove the Job of this uid.
     DeleteJob(String),
     /// Put these outputs where they belong, then write that the unit is ready.
     Finish(Outputs),
     /// Make the unit's objects and look how far they are.
     MakeObjects,
+    /// Look how the unit's objects are, and put it on the shelf as they are.
+    ReadObjects,
+    /// Look whether the unit's objects are as they were.
+    LookForDrift,
     /// Remove the unit's objects, last made first.
     RemoveObjects,
     /// Write the status.
@@ -70,7 +96,7 @@ impl From<Step> for Plan {
 
 impl Plan {
     /// Writes the status, if it is another one.
-    fn status(stock: &Stock, status: StockStatus) -> Self {
+    pub(super) fn status(stock: &Stock, status: StockStatus) -> Self {
         if stock.status.as_ref() == Some(&status) {
             Self::default()
         } else {
@@ -88,10 +114,21 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     match super::phase(stock) {
         StockPhase::Producing => producing(seen, now),
         StockPhase::Failed if !is_torn_down(stock) => tear_down(seen, now),
-        StockPhase::Failed | StockPhase::Ready | StockPhase::Claimed | StockPhase::Resetting | StockPhase::Retiring => {
-            Plan::default()
-        }
+        StockPhase::Resetting => reset::plan(seen, now),
+        StockPhase::Ready => on_the_shelf(seen, now),
+        StockPhase::Claimed => seen.old_job(None).unwrap_or_default(),
+        StockPhase::Failed | StockPhase::Retiring => Plan::default(),
     }
+}
+
+/// Looks at its objects, then whether it is good.
+fn on_the_shelf(seen: &Observed<'_>, now: Timestamp) -> Plan {
+    let look = drift::due(seen, seen.looked);
+    if look.is_some_and(|look| look <= now) {
+        return Step::LookForDrift.into();
+    }
+    let plan = probe::plan(seen, now);
+    Plan { wake: plan.wake.into_iter().chain(look).min(), ..plan }
 }
 
 fn producing(seen: &Observed<'_>, now: Timestamp) -> Plan {
@@ -115,47 +152,53 @@ fn fail(stock: &Stock, failure: &Failure, now: Timestamp) -> Plan {
     Plan::status(stock, failed(stock, failure, now))
 }
 
-/// The status of a unit that can't be made, with the objects that it is known to have.
+/// The status of a unit for which something can't be made, with the objects that it is known to have: it has failed, or, on the
+/// shelf, could not be checked.
 pub fn failed(stock: &Stock, failure: &Failure, now: Timestamp) -> StockStatus {
-    status::failed(stock, objects(stock).to_vec(), failure, now)
+    match super::phase(stock) {
+        StockPhase::Resetting => reset::failed(stock, failure, now),
+        StockPhase::Ready => probe::not_made(stock, failure, now),
+        _ => status::failed(stock, objects(stock).to_vec(), failure, now),
+    }
 }
 
-/// The status of a unit that a Job has made.
+/// The status of a unit that a Job has made, or made like new.
 pub fn ready(stock: &Stock, outputs: &Outputs, secret_name: Option<String>, now: Timestamp) -> StockStatus {
     status::ready(stock, objects(stock).to_vec(), outputs, secret_name, now)
 }
 
-fn by_job(seen: &Observed<'_>, job: &korder_api::job::Job, now: Timestamp) -> Plan {
+fn by_job(seen: &Observed<'_>, template: &korder_api::job::Job, now: Timestamp) -> Plan {
     let stock = seen.stock;
-    if seen.job.is_some_and(|there| !there.is_of(stock)) {
-        return fail(stock, &job_exists(stock), now);
+    let name = super::name(stock);
+    match run::of(seen, name, now) {
+        Run::Missing => create_job(seen, job::of(stock, name.to_owned(), template, true), now),
+        Run::Foreign => fail(stock, &job_exists(name), now),
+        Run::Running { trouble: Some(trouble), .. } => told(stock, &trouble, now),
+        Run::Running { trouble: None, wake: None } if template.active_deadline_seconds.is_none() => {
+            seen.job(name).map_or_else(Plan::default, |job| without_end(stock, job, now))
+        }
+        Run::Running { trouble: None, wake } => Plan { step: None, wake },
+        Run::Succeeded(done) => {
+            let (message, containers) = done.result(job::output_container(template));
+            match output::of_result(message, containers, &stock.spec.item.outputs) {
+                Ok(outputs) => Step::Finish(outputs).into(),
+                Err(failure) => fail(stock, &failure, now),
+            }
+        }
+        Run::Completed(_) if stock.spec.item.outputs.is_empty() => Step::Finish(Outputs::default()).into(),
+        Run::Completed(completed) => without_pod(completed, now).unwrap_or_else(|failure| fail(stock, &failure, now)),
+        Run::Failed(why) => fail(stock, &Failure::new(reasons::PRODUCTION_FAILED, why), now),
     }
-    let mut workers: Vec<_> = seen.workers.iter().copied().filter(|worker| worker.is_of(stock, seen.job)).collect();
-    workers.sort_by_key(|worker| job::made(worker));
-    if let Some(done) = workers.iter().find(|worker| worker.has_succeeded()) {
-        let (message, containers) = done.result(job::output_container(job));
-        return match output::of_result(message, containers, &stock.spec.item.outputs) {
-            Ok(outputs) => Step::Finish(outputs).into(),
-            Err(failure) => fail(stock, &failure, now),
-        };
+}
+
+/// Makes a Job, if it is one that can be made.
+pub(super) fn create_job(seen: &Observed<'_>, made: Result<NewJob, Failure>, now: Timestamp) -> Plan {
+    if !is_kept(seen.stock) {
+        return Plan::default();
     }
-    let Some(there) = seen.job else {
-        return if is_kept(stock) { Step::CreateJob.into() } else { Plan::default() };
-    };
-    let trouble = workers.iter().rev().find_map(|worker| worker.trouble());
-    if let Some(failed) = there.failed() {
-        let said = failed.message.as_deref().or(failed.reason.as_deref()).unwrap_or_default();
-        let trouble = trouble.map(|trouble| format!("; {trouble}")).unwrap_or_default();
-        return fail(stock, &Failure::new(reasons::PRODUCTION_FAILED, format!("the job failed: {said}{trouble}")), now);
-    }
-    if let Some(completed) = there.completed() {
-        return without_pod(stock, completed, now);
-    }
-    match trouble {
-        Some(trouble) => told(stock, &trouble, now),
-        None if workers.is_empty() => without_pod_yet(stock, there, now),
-        None if job.active_deadline_seconds.is_none() => without_end(stock, there, now),
-        None => Plan::default(),
+    match made {
+        Ok(body) => Step::CreateJob(Box::new(body)).into(),
+        Err(failure) => fail(seen.stock, &failure, now),
     }
 }
 
@@ -170,42 +213,27 @@ fn without_end(stock: &Stock, job: &Job, now: Timestamp) -> Plan {
 }
 
 /// Tells what holds a unit up.
-fn told(stock: &Stock, trouble: &str, now: Timestamp) -> Plan {
+pub(super) fn told(stock: &Stock, trouble: &str, now: Timestamp) -> Plan {
     if is_told(stock, trouble) {
         return Plan::default();
     }
-    Plan::status(stock, status::producing(stock, vec![], trouble, now))
-}
-
-/// The Job has no pod: where it can't make one, for want of its account or of quota, it says so in events only.
-fn without_pod_yet(stock: &Stock, job: &Job, now: Timestamp) -> Plan {
-    let Some(created) = job.metadata.creation_timestamp.as_ref().map(|time| time.0) else { return Plan::default() };
-    let expected = created + POD_EXPECTED;
-    if now < expected {
-        return Plan { step: None, wake: Some(expected) };
-    }
-    let name = super::name(stock);
-    told(stock, &format!("its Job has no pod: `kubectl describe job {name}` tells why"), now)
+    Plan::status(stock, status::held_up(stock, trouble, now))
 }
 
 /// What makes a unit fail whose Job can't be made, since another one has its name.
-pub fn job_exists(stock: &Stock) -> Failure {
-    let name = super::name(stock);
+pub fn job_exists(name: &str) -> Failure {
     let why = format!("a Job `{name}` is there already, and is not of this unit; delete it or wait for its end");
     Failure::new(reasons::OBJECT_EXISTS, why)
 }
 
-/// The Job has completed, and none of its pods is to be seen.
-fn without_pod(stock: &Stock, completed: Timestamp, now: Timestamp) -> Plan {
-    if stock.spec.item.outputs.is_empty() {
-        return Step::Finish(Outputs::default()).into();
-    }
+/// The Job has completed, and the pod whose result is wanted is not to be seen.
+pub(super) fn without_pod(completed: Timestamp, now: Timestamp) -> Result<Plan, Failure> {
     let until = job::pod_awaited_until(completed);
     if now < until {
-        return Plan { step: None, wake: Some(until) };
+        return Ok(Plan { step: None, wake: Some(until) });
     }
     let why = "the job completed, but its pod was removed by force, and its result with it";
-    fail(stock, &Failure::new(reasons::OUTPUT_MISSING, why), now)
+    Err(Failure::new(reasons::OUTPUT_MISSING, why))
 }
 
 /// Whether the status tells of a trouble: a failing image goes back and forth between two reasons, which is said once.
@@ -234,12 +262,11 @@ fn retiring(seen: &Observed<'_>, now: Timestamp) -> Plan {
 
 fn tear_down(seen: &Observed<'_>, now: Timestamp) -> Plan {
     let stock = seen.stock;
-    if let Some(job) = seen.job.filter(|job| job.is_of(stock)) {
-        let going = job.metadata.deletion_timestamp.is_some();
-        let uid = job.metadata.uid.clone().unwrap_or_default();
-        return if going { Plan::default() } else { Step::DeleteJob(uid).into() };
+    let jobs: Vec<&Job> = seen.jobs.iter().copied().filter(|job| job.is_of(stock)).collect();
+    if let Some(step) = jobs.iter().find_map(|job| removal(job)) {
+        return step.into();
     }
-    if seen.workers.iter().any(|worker| worker.is_of(stock, None)) {
+    if !jobs.is_empty() || seen.workers.iter().any(|worker| worker.is_of(stock)) {
         // The garbage collector removes them, and each tells when it is gone.
         return Plan::default();
     }
@@ -270,9 +297,9 @@ pub fn objects(stock: &Stock) -> &[StockObject] {
 
 /// What may be left of a unit that is let go before it is torn down.
 fn left(seen: &Observed<'_>) -> Option<String> {
-    let job = seen.job.filter(|job| job.is_of(seen.stock)).map(|_| format!("Job `{}`", super::name(seen.stock)));
+    let jobs = seen.jobs.iter().filter(|job| job.is_of(seen.stock)).map(|job| format!("Job `{}`", job.name()));
     let objects = objects(seen.stock).iter().map(|object| format!("{} `{}`", object.kind, object.name));
-    let all: Vec<String> = job.into_iter().chain(objects).collect();
+    let all: Vec<String> = jobs.chain(objects).collect();
     (!all.is_empty()).then(|| all.join(", "))
 }
 

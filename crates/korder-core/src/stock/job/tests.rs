@@ -11,7 +11,7 @@ fn template(spec: &Value) -> Value {
 fn made(item: Value) -> Result<Value, Failure> {
     let stock = stock(item);
     let job = stock.spec.item.operation.job.as_ref().unwrap();
-    of(&stock, job).map(|job| serde_json::to_value(job).unwrap())
+    of(&stock, "inv-1".to_owned(), job, true).map(|job| serde_json::to_value(job).unwrap())
 }
 
 #[test]
@@ -59,27 +59,27 @@ fn a_pod_goes_when_nobody_waits_for_its_output() {
     let producing = stock(template(&json!({})));
     let job = fixtures::job(&producing, &[]);
     let worker = |phase| fixtures::worker(&producing, phase, "");
-    assert!(!may_go(&worker("Running"), Some(&producing), Some(&job)));
-    assert!(!may_go(&worker("Succeeded"), Some(&producing), None), "its Job is gone and its output is not read");
-    assert!(may_go(&worker("Failed"), Some(&producing), Some(&job)));
-    assert!(may_go(&worker("Running"), None, None), "its stock is gone");
+    assert!(!may_go(&worker("Running"), Some(&producing), [&job]));
+    assert!(!may_go(&worker("Succeeded"), Some(&producing), []), "its Job is gone and its output is not read");
+    assert!(may_go(&worker("Failed"), Some(&producing), [&job]));
+    assert!(may_go(&worker("Running"), None, []), "its stock is gone");
 
     let mut other = producing.clone();
     other.metadata.uid = Some("other".to_owned());
-    assert!(may_go(&worker("Running"), Some(&other), None), "another stock has its name");
+    assert!(may_go(&worker("Running"), Some(&other), []), "another stock has its name");
 
     let ready = fixtures::in_phase(producing.clone(), korder_api::StockPhase::Ready);
-    assert!(may_go(&worker("Succeeded"), Some(&ready), Some(&job)));
+    assert!(may_go(&worker("Succeeded"), Some(&ready), [&job]));
 
     let mut unscheduled = worker("Pending");
-    assert!(!may_go(&unscheduled, Some(&producing), Some(&job)));
+    assert!(!may_go(&unscheduled, Some(&producing), [&job]));
     unscheduled.metadata.deletion_timestamp = Some(Time(crate::fixtures::at(0)));
-    assert!(may_go(&unscheduled, Some(&producing), Some(&job)), "no kubelet will ever end it");
+    assert!(may_go(&unscheduled, Some(&producing), [&job]), "no kubelet will ever end it");
     let mut evicted = worker("Running");
     evicted.metadata.deletion_timestamp = Some(Time(crate::fixtures::at(0)));
-    assert!(!may_go(&evicted, Some(&producing), Some(&job)), "it may still end well");
+    assert!(!may_go(&evicted, Some(&producing), [&job]), "it may still end well");
 
     let mut released = worker("Failed");
     released.metadata.finalizers = None;
-    assert!(!may_go(&released, Some(&producing), Some(&job)));
+    assert!(!may_go(&released, Some(&producing), [&job]));
 }
