@@ -1,4 +1,5 @@
-//! Two units, one made by a Job and one of objects, and torn down again, with the controllers killed before and after each write.
+//! Two units, one made by a Job and one of objects; the first is given out, given back, made like new and probed, and both are
+//! torn down again, with the controllers killed before and after each write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,8 +20,10 @@ use crate::world::{World, is_controllers};
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Longer than anything that is still to come could take.
 const AFTERMATH: Duration = Duration::from_mins(2);
-/// What the Job's container ends with.
-const RESULT: &str = r#"{"digest": "sha256:1", "key": "geheim"}"#;
+/// The Secret that is delivered of the unit which is given out.
+const DELIVERED: &str = "mine";
+/// What the Jobs' containers end with: each with another key.
+const RESULT: &str = r#"{"digest": "sha256:1", "key": "$(uid)"}"#;
 
 /// One run.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +74,10 @@ pub fn play(seed: u64, plan: FaultPlan) -> Outcome {
                 }
             }
             world.during(settled(&sim, |sim| units(sim, Some(StockPhase::Ready)) == 2)).await;
+            if let Err(status) = sim.create(order()) {
+                sim.fail(format!("an order was refused: {status}"));
+            }
+            world.during(settled(&sim, |sim| stocks(sim).iter().any(is_back))).await;
             let shelf = shelf(&sim);
             let inventories: Api<Inventory> = Api::namespaced(sim.client("admin"), "default");
             for name in ["built", "bought"] {
@@ -95,6 +102,22 @@ async fn settled(sim: &Sim, holds: impl Fn(&Sim) -> bool) {
     sim.wait_until("the units are where they should be", PATIENCE, holds).await;
 }
 
+/// Whether a unit was given out, made like new, and found good.
+fn is_back(stock: &Stock) -> bool {
+    stock.status.as_ref().is_some_and(|status| {
+        status.resets == Some(1) && status.phase == Some(StockPhase::Ready) && status.probe_time.is_some()
+    })
+}
+
+/// An order that gives its unit back soon, with what was delivered of it.
+fn order() -> Value {
+    json!({
+        "apiVersion": names::API_VERSION, "kind": "Order", "metadata": {"name": "guest"},
+        "spec": {"inventoryRef": {"name": "built"}, "deliver": {"secretName": DELIVERED}, "holdFor": "20s",
+            "ttlSecondsAfterFinished": 10},
+    })
+}
+
 fn inventory(name: &str, item: &Value) -> Value {
     json!({
         "apiVersion": names::API_VERSION, "kind": "Inventory", "metadata": {"name": name},
@@ -108,7 +131,12 @@ fn by_job() -> Value {
         {"name": "digest", "from": {"result": "digest"}},
         {"name": "key", "from": {"result": "key"}, "sensitive": true},
     ]);
-    inventory("built", &json!({"operation": {"job": {"template": template}}, "outputs": outputs}))
+    let mut built = inventory("built", &json!({"operation": {"job": {"template": template}}, "outputs": outputs}));
+    let spec = &mut built["spec"];
+    (spec["maxUnits"], spec["reclaimPolicy"]) = (json!(1), json!("Restock"));
+    spec["reset"] = json!({"template": template});
+    spec["probe"] = json!({"job": {"template": template}, "periodSeconds": 60});
+    built
 }
 
 fn of_objects() -> Value {
@@ -139,11 +167,12 @@ fn shelf(sim: &Sim) -> BTreeSet<String> {
         let objects: Vec<&str> = status.objects.iter().map(|object| object.kind.as_str()).collect();
         let known = status.objects.iter().all(|object| object.uid.is_some());
         let name = stock.metadata.name.unwrap_or_default();
-        shelf.insert(format!("{name}: {:?}, Secret {:?}, {objects:?}, {known}", status.outputs, status.secret_name));
+        let (outputs, secret, resets) = (status.outputs, status.secret_name, status.resets);
+        shelf.insert(format!("{name}: {outputs:?}, Secret {secret:?}, {objects:?}, {known}, reset {resets:?}"));
     }
     for secret in sim.objects("secrets") {
-        let data = &secret.value()["data"]["key"];
-        shelf.insert(format!("Secret {}: {data}", secret.value()["metadata"]["name"]));
+        let keys: Vec<&String> = secret.value()["data"].as_object().into_iter().flat_map(|data| data.keys()).collect();
+        shelf.insert(format!("Secret {}: {keys:?}", secret.value()["metadata"]["name"]));
     }
     shelf
 }
@@ -159,7 +188,15 @@ fn judge(sim: &Sim) -> Vec<String> {
     // What each unit's status names, as it stood at each moment; and who made what.
     let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut made: BTreeMap<String, usize> = BTreeMap::new();
+    let mut is_delivered = false;
     for write in sim.history() {
+        if write.is_of("secrets") && write.name == DELIVERED {
+            is_delivered = write.after.is_some();
+        }
+        let phase = write.after.as_ref().map(|after| after.value()["status"]["phase"] == "Resetting");
+        if phase == Some(true) && write.is_of("stocks.core.korder.dev") && is_delivered {
+            violations.push(format!("{} is nobody's, and what was delivered of it is there", write.name));
+        }
         if let Some(after) = write.after.as_ref().filter(|_| write.is_of("stocks.core.korder.dev")) {
             let objects = after.value()["status"]["objects"].as_array().cloned().unwrap_or_default();
             let objects = objects.iter().filter_map(|object| object["kind"].as_str().map(str::to_owned));
@@ -182,7 +219,7 @@ fn of_object(
     let kind = write.kind.api.kind.as_str();
     let unit = after.value()["metadata"]["labels"][names::LABEL_STOCK_UID].as_str()?;
     *made.entry(format!("{kind} `{}` of {unit}", write.name)).or_default() += 1;
-    let is_object = ["ConfigMap", "Secret"].contains(&kind) && !write.name.ends_with("-outputs");
+    let is_object = ["ConfigMap", "Secret"].contains(&kind) && !write.name.contains("-outputs");
     let is_named = named.get(unit).is_some_and(|named| named.contains(kind));
     (is_object && !is_named).then(|| format!("{kind} `{}` was made before its unit's status named it", write.name))
 }

@@ -32,7 +32,7 @@ pub struct JobOptions {
     pub takes: Span,
     /// How many of a thousand fail.
     pub failing_per_mille: u16,
-    /// The termination message of each container of one that succeeds.
+    /// The termination message of each container of one that succeeds, in which `$(uid)` is the Job's.
     pub message: String,
 }
 
@@ -103,7 +103,7 @@ async fn end(sim: Sim, client: Client, options: JobOptions, job: Value, after: D
     }
     let terminated =
         |exit: i32, message: &str| json!({"terminated": {"exitCode": exit, "message": message, "finishedAt": now}});
-    let state = if fails { terminated(1, "it broke") } else { terminated(0, &options.message) };
+    let state = if fails { terminated(1, "it broke") } else { terminated(0, &options.message.replace("$(uid)", &uid)) };
     let names = job["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten();
     let containers: Vec<Value> = names.map(|one| json!({"name": one["name"], "state": state})).collect();
     let phase = if fails { "Failed" } else { "Succeeded" };

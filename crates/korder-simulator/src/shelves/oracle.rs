@@ -39,6 +39,7 @@ pub(super) fn events(sim: &Sim) -> BTreeMap<&'static str, usize> {
                 (Some(before), Some(StockPhase::Ready)) if before != StockPhase::Ready => count("units ready"),
                 (Some(before), Some(StockPhase::Claimed)) if before != StockPhase::Claimed => count("units claimed"),
                 (Some(before), Some(StockPhase::Failed)) if before != StockPhase::Failed => count("units failed"),
+                (Some(StockPhase::Claimed), Some(StockPhase::Resetting)) => count("units given back"),
                 (Some(_), None) => count("units gone"),
                 _ => {}
             }
@@ -174,6 +175,7 @@ fn leftovers(sim: &Sim) -> Vec<String> {
             _ if !has_inventory => Some("has no inventory"),
             StockPhase::Claimed if !held => Some("is held by nobody"),
             StockPhase::Producing => Some("is still being made"),
+            StockPhase::Resetting => Some("is still being made like new"),
             StockPhase::Retiring if one.metadata.deletion_timestamp.is_some() => Some("is still being torn down"),
             _ => None,
         };

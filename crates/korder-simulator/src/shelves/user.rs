@@ -143,6 +143,16 @@ impl User {
         if rng.u8(0..3) == 0 {
             spec["updatePolicy"] = json!("Immediate");
         }
+        if rng.u8(0..2) == 0 {
+            spec["reclaimPolicy"] = json!("Restock");
+            spec["reset"] = json!({"template": {"spec": {"containers": [{"name": "clean", "image": "cleaner"}]}}});
+        }
+        // One by a Job would go on to the end, which is to be quiet.
+        if rng.u8(0..2) == 0 {
+            let fresh = ["1s", "30s"][rng.usize(0..2)];
+            spec["probe"] =
+                json!({"expression": "stock.status.phase == 'Ready'", "periodSeconds": 60, "freshFor": fresh});
+        }
         spec["failedRetention"] = json!("5m");
         spec["idleAfter"] = json!("10m");
         create(&self.sim, inventory(name, &spec));
