@@ -8,6 +8,7 @@ mod applied;
 mod asks;
 mod attacks;
 mod bad_stock;
+mod care;
 mod claims;
 mod create_order;
 mod drains;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
     asks::tests(&mut suite);
     attacks::tests(&mut suite);
     bad_stock::tests(&mut suite);
+    care::tests(&mut suite);
     claims::tests(&mut suite);
     create_order::tests(&mut suite);
     events::tests(&mut suite);

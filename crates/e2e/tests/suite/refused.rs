@@ -155,13 +155,6 @@ async fn what_is_not_built_yet(case: &Case) -> Result<()> {
     let told = "`spec.item.operation.package` is not built yet; use operation.job or operation.manifests";
     rows.push((order(package), vec![told]));
     rows.push((object("Inventory", "bad", &format!("replicas: 1, {package}")), vec![told]));
-    let job = "{template: {spec: {containers: [{name: job, image: job}]}}}";
-    for (addition, named) in [
-        (format!("reclaimPolicy: Restock, reset: {job}"), "`spec.reclaimPolicy: Restock`"),
-        ("probe: {expression: 'true', periodSeconds: 60}".to_owned(), "`spec.probe`"),
-    ] {
-        rows.push((inventory_of_job(&addition), vec![named, "is not built yet"]));
-    }
     rows.push((
         object("Quota", "bad", "scope: {type: Cluster}, hard: {orders: '10'}"),
         vec!["kind `Quota` is not built yet"],
@@ -190,6 +183,7 @@ async fn items_that_make_no_sense(case: &Case) -> Result<()> {
     let one_of = "an operation is exactly one of `job`, `package` and `manifests`";
     let config_map = "operation: {manifests: [{apiVersion: v1, kind: ConfigMap, metadata: {name: c-$(stock.name)}}]}";
     let secret = "object: {kind: Secret, name: s-$(stock.name)}";
+    let reset = "reclaimPolicy: Restock, reset: {template: {spec: {containers: [{name: clean, image: cleaner}]}}}";
     let rows = vec![
         (item("operation: {}"), vec!["spec.item.operation", one_of]),
         (item(two), vec!["spec.item.operation", one_of]),
@@ -226,6 +220,17 @@ async fn items_that_make_no_sense(case: &Case) -> Result<()> {
             vec!["an item of type `Copy` is shared by all orders: its level is at most 1"],
         ),
         (inventory_of_job("reclaimPolicy: Restock"), vec!["`reclaimPolicy: Restock` needs `reset`"]),
+        (
+            inventory(&format!("item: {{type: Copy, {JOB}}}, replicas: 1, {reset}")),
+            vec!["an item of type `Copy` is never given back"],
+        ),
+        (
+            inventory(&format!(
+                "item: {{{config_map}, outputs: [{{name: p, from: {{{secret}, secretKey: p}}}}]}}, replicas: 1, {reset}"
+            )),
+            vec!["a unit with a sensitive output of an object can't be made like new"],
+        ),
+        (inventory_of_job("probe: {periodSeconds: 60}"), vec!["a probe is exactly one of `job` and `expression`"]),
         (inventory_of_job("inputs: {SIZE: {}}"), vec!["an input is limited by exactly one of `enum` and `pattern`"]),
         (inventory_of_job("inputs: {SIZE: {pattern: '[a-z]+'}}"), vec!["`pattern` needs `maxLength`"]),
         (
