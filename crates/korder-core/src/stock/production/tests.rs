@@ -135,9 +135,7 @@ fn a_job_that_nothing_ends_is_told_of_once() {
     let mut stock = with_result();
     let (mut running, pod) = (job(&stock, &[]), worker(&stock, "Running", ""));
     running.metadata.creation_timestamp = Some(Time(at(0)));
-    let look = |stock: &Stock, now| {
-        plan(&Observed { stock, job: Some(&running), workers: vec![&pod], namespace_is_going: false }, at(now))
-    };
+    let look = |stock: &Stock, now| plan(&seen(stock, Some(&running), &[&pod]), at(now));
     assert_eq!(look(&stock, 599), Plan { step: None, wake: Some(at(600)) });
     let told = look(&stock, 600);
     assert_eq!(written(&told, RECONCILING), (StockPhase::Producing, reasons::PRODUCING));
