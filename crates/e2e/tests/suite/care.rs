@@ -83,6 +83,11 @@ async fn takes(case: &Case, name: &str) -> Result<Arc<Order>> {
     case.orders.until(format!("order `{name}` is filled"), is).await
 }
 
+/// Has no more units made: what is removed with the test makes room for them.
+async fn close(case: &Case) -> Result<()> {
+    case.kubectl().get(&["delete", "kinv", "bread", "--wait=false"]).await.map(drop)
+}
+
 async fn a_unit_that_is_given_back_is_made_like_new_for_the_next(case: &Case) -> Result<()> {
     let reset = job(case, 0, r#"{"loaf": "fresh rye"}"#);
     let more = json!({"maxUnits": 1, "reclaimPolicy": "Restock", "reset": reset});
@@ -123,7 +128,7 @@ async fn a_unit_that_can_not_be_made_like_new_is_replaced(case: &Case) -> Result
     ensure!(second.status.as_ref().and_then(|status| status.stock_name.as_deref()) == Some("bread-2"), "{second:?}");
     let left = case.kubectl().get(&["get", "jobs,pods", "-l", "korder.dev/stock=bread-1", "-o", "name"]).await?;
     ensure!(left.trim().is_empty(), "left of it: {left}");
-    Ok(())
+    close(case).await
 }
 
 async fn a_password_that_stays_the_same_is_not_handed_on(case: &Case) -> Result<()> {
@@ -225,7 +230,8 @@ async fn units_are_checked_before_they_are_given_out_and_a_broken_probe_is_not_b
         let conditions = &log.get("bread")?.status.as_ref()?.conditions;
         conditions.iter().all(|one| one.type_ != "ProbeSuspect").then_some(())
     };
-    inventories.until("the probe is believed again", believed).await
+    inventories.until("the probe is believed again", believed).await?;
+    close(case).await
 }
 
 /// The account, and what it may do.
