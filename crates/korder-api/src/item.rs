@@ -186,6 +186,9 @@ impl Output {
         .message("`object` needs exactly one of `fieldPath` and `secretKey`; `result` takes neither"),
     validation = Rule::new("!has(self.secretKey) || !has(self.object) || self.object.kind == 'Secret'")
         .message("`secretKey` needs an `object` of kind `Secret`"),
+    // What is taken from a field is shown in a status.
+    validation = Rule::new("!has(self.fieldPath) || !has(self.object) || self.object.kind != 'Secret'")
+        .message("a field of a Secret would be shown in a status: take it from its `secretKey`"),
 )]
 pub struct OutputSource {
     /// Key in the job's result; a result that is one plain string stands under `result`.

@@ -279,6 +279,9 @@ pub enum IfNoInventory {
     Reject,
 }
 
+/// What the name of a Secret or `ConfigMap` looks like (RFC 1123). Others are no names, and would be other paths in requests.
+const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 /// The object that a unit's outputs are written to.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -287,11 +290,11 @@ pub enum IfNoInventory {
 pub struct Deliver {
     /// Name of the `ConfigMap` to make.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub config_map_name: Option<String>,
     /// Name of the Secret to make.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub secret_name: Option<String>,
 }
 
@@ -414,6 +417,7 @@ fn without_default_counts(schema: &mut schemars::Schema) {
 
 #[cfg(test)]
 mod tests {
+    use regex::Regex;
     use serde_json::json;
 
     use super::*;
@@ -431,5 +435,21 @@ mod tests {
         // Nor does the API server add any.
         let schema = serde_json::to_value(schemars::schema_for!(OrderStatus)).unwrap();
         assert!(schema["properties"]["ready"].get("default").is_none(), "{}", schema["properties"]["ready"]);
+    }
+
+    #[test]
+    fn what_is_delivered_to_has_the_name_of_an_object() {
+        let schema = serde_json::to_value(schemars::schema_for!(Deliver)).unwrap();
+        for field in ["configMapName", "secretName"] {
+            let pattern = Regex::new(schema["properties"][field]["pattern"].as_str().unwrap()).unwrap();
+            for name in ["a", "my-db", "7", "my.db-1.x"] {
+                assert!(pattern.is_match(name), "{field}: {name}");
+            }
+            for name in
+                ["", "My-db", "-a", "a-", "a..b", ".a", "a.", "a_b", "a/b", "../a", "a.-b", "$(stock.name)", "a\n"]
+            {
+                assert!(!pattern.is_match(name), "{field}: {name}");
+            }
+        }
     }
 }

@@ -63,7 +63,7 @@ fn controller_rules() -> Value {
         // Deleted when they ended long enough ago.
         { "apiGroups": [GROUP], "resources": ["orders"], "verbs": ["get", "list", "watch", "delete"] },
         { "apiGroups": [GROUP], "resources": ["tickets"], "verbs": ["get", "list", "watch", "create", "delete"] },
-        // Made for orders, and units; patched: a finalizer is put on or taken off.
+        // Made for orders, and units; patched: a finalizer is put on or taken off, a variant becomes as its inventory is.
         { "apiGroups": [GROUP], "resources": ["inventories", "stocks"],
           "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
         { "apiGroups": [GROUP], "resources": ["orders/status", "tickets/status", "inventories/status"], "verbs": ["update"] },

@@ -69,6 +69,8 @@ const CLUSTER_SCOPED: [&str; 35] = [
 
 /// The fields of an inventory that have Jobs run for units later, as the item's account.
 const LATER: [&str; 2] = ["reset", "probe"];
+/// The fields of an inventory by which others than its maker say what its account does: what they may set, and who they are.
+const BY_OTHERS: [&str; 2] = ["inputs", "allowedNamespaces"];
 
 /// Orders and inventories with an item, when they are made and when what is done as the account changes.
 fn policy() -> Policy {
@@ -83,8 +85,11 @@ fn policy() -> Policy {
                 format!(
                     "oldObject == null || !has(oldObject.spec.item) || object.spec.item != oldObject.spec.item \
                      || {}.exists(field, field in dyn(object.spec) \
-                     && (!(field in dyn(oldObject.spec)) || dyn(object.spec)[field] != dyn(oldObject.spec)[field]))",
-                    cel_list(&LATER)
+                     && (!(field in dyn(oldObject.spec)) || dyn(object.spec)[field] != dyn(oldObject.spec)[field])) \
+                     || {}.exists(field, field in dyn(oldObject.spec) && !(field in dyn(object.spec)))",
+                    cel_list(&[LATER, BY_OTHERS].concat()),
+                    // A selector may leave out its own namespace, which is admitted where nothing is said.
+                    cel_list(&BY_OTHERS)
                 ),
             ),
             // It makes the inventories of orders, whose makers were judged.
@@ -320,6 +325,16 @@ mod tests {
         assert!(judged(&json!({ "probe": { "expression": "b" } }), &probe));
         assert!(!judged(&json!({ "probe": { "expression": "a" }, "replicas": 7 }), &probe));
         assert!(!judged(&none, &json!({ "reset": {} })));
+        // So is one that lets others say more of what its account does, or lets more of them.
+        let inputs = |pattern: &str| json!({ "inputs": { "SIZE": { "pattern": pattern, "maxLength": 4096 } } });
+        assert!(judged(&inputs(".+"), &none));
+        assert!(judged(&inputs(".+"), &inputs("[a-z]+")));
+        assert!(!judged(&inputs(".+"), &inputs(".+")));
+        let from = |from: &str| json!({ "allowedNamespaces": { "from": from } });
+        assert!(judged(&from("All"), &none));
+        assert!(judged(&from("All"), &from("Same")));
+        assert!(!judged(&from("All"), &from("All")));
+        assert!(judged(&none, &from("Selector")));
     }
 
     #[test]

@@ -99,6 +99,10 @@ fn outputs_come_from_where_the_operation_has_them() {
     refused(&with(package(), "outputs", output(two)), &json!({}), "exactly one of `fieldPath` and `secretKey`");
     let open = json!([{ "name": "p", "from": { "object": object, "secretKey": "p" }, "sensitive": false }]);
     refused(&with(package(), "outputs", open), &json!({}), "is sensitive");
+    let field =
+        |kind: &str| output(json!({ "object": { "kind": kind, "name": "$(stock.name)" }, "fieldPath": ".data.p" }));
+    accepted(&with(package(), "outputs", field("ConfigMap")), &json!({}));
+    refused(&with(package(), "outputs", field("Secret")), &json!({}), "take it from its `secretKey`");
 }
 
 #[test]
