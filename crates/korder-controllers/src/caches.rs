@@ -13,6 +13,7 @@ use korder_core::inventory::{full_name, variant};
 use korder_core::namespace::Namespace;
 use korder_core::node::Node;
 use korder_core::pod::{Pod, PodStatus};
+use korder_core::reasons;
 use korder_core::scheduler::{self, Lease, Scheduler};
 use korder_core::stock::job::{Job, Worker};
 use korder_core::stock::sku;
@@ -248,16 +249,22 @@ impl Caches {
         if asked.inputs.is_empty() {
             return Serving::By(base);
         }
+        // Whatever its variants say, which follow it a moment later; and who is not admitted has none made.
+        let namespace = order.metadata.namespace.as_deref().unwrap_or_default();
+        let known = self.namespaces.get(&Key::cluster(namespace));
+        if let Some(why) = variant::not_admitted(&base, namespace, known.as_ref().map(|known| known.labels())) {
+            return Serving::Refused(Refusal { reason: reasons::NOT_ALLOWED, why });
+        }
+        let invalid = |why: String| Serving::Refused(Refusal { reason: reasons::INVALID_INPUT, why });
         match variant::of(&base, &asked.inputs) {
-            Err(why) => Serving::Refused(why),
+            Err(why) => invalid(why),
             Ok((name, item)) => {
                 let key = Key { namespace: base.metadata.namespace.clone(), name };
                 match self.inventories.get(&key) {
                     Some(there) if there.spec.item == item => Serving::By(there),
-                    Some(there) => Serving::Refused(format!(
-                        "the variant's name `{}` is taken by another inventory",
-                        full_name(&there)
-                    )),
+                    Some(there) => {
+                        invalid(format!("the variant's name `{}` is taken by another inventory", full_name(&there)))
+                    }
                     None => Serving::Variant(base, key.name, Box::new(item)),
                 }
             }
@@ -303,10 +310,19 @@ pub(crate) enum Serving {
     By(Arc<Inventory>),
     /// A variant of this inventory that is not there yet, of this name and item.
     Variant(Arc<Inventory>, String, Box<Item>),
-    /// Nobody, for what it asks: why.
-    Refused(String),
+    /// Nobody, for what it asks, or from where.
+    Refused(Refusal),
     /// Nobody that is there.
     Nobody,
+}
+
+/// Why nobody serves an order for stock.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// The reason of its condition.
+    pub(crate) reason: &'static str,
+    /// The same in words.
+    pub(crate) why: String,
 }
 
 /// The inventory that an order asks for by name, as `NAMESPACE/NAME`.
@@ -327,7 +343,9 @@ fn targets(order: &Order) -> Vec<String> {
         let skus = order.spec.item.as_ref().map(|item| sku_value(order.metadata.namespace.as_deref(), item));
         targets.extend(skus.into_iter().flatten().map(|sku| asks_for_sku(&sku)));
     }
-    targets.extend(status.and_then(|status| status.inventory.as_deref()).map(stands_at));
+    // One that is over has nothing to do with its inventory any more, however long it is kept.
+    let stands = status.filter(|_| stage(order) != Stage::Finished).and_then(|status| status.inventory.as_deref());
+    targets.extend(stands.map(stands_at));
     targets
 }
 

@@ -81,6 +81,9 @@ pub fn controllers(client: &Client, config: &Config, clock: &Arc<dyn Clock>) -> 
         )
         .controller(requests::controller(client, &caches).clock(Arc::clone(clock)).recorder(&recorder).build())
         .controller(
+            requests::variants::controller(client, &caches).clock(Arc::clone(clock)).recorder(&recorder).build(),
+        )
+        .controller(
             stocks::controller(client, &caches, config, &metrics).clock(Arc::clone(clock)).recorder(&recorder).build(),
         )
         .controller(claims::controller(client, &caches, &metrics).clock(Arc::clone(clock)).recorder(&recorder).build());

@@ -76,6 +76,8 @@ pub const NOT_ALLOWED: &str = "NotAllowed";
 pub const SENSITIVE_NEEDS_DELIVER: &str = "SensitiveNeedsDeliver";
 /// What it wants delivered would overwrite something.
 pub const DELIVER_EXISTS: &str = "DeliverExists";
+/// Somebody deleted the Secret with what its unit brings.
+pub const OUTPUTS_GONE: &str = "OutputsGone";
 /// korder may not handle Secrets, or act as an account, in a namespace.
 pub const GRANT_MISSING: &str = "GrantMissing";
 /// It sets an input that its inventory does not let orders set so.
@@ -194,7 +196,7 @@ pub const OUTPUT_MISSING: &str = "OutputMissing";
 pub const OBJECT_EXISTS: &str = "ObjectExists";
 /// An object of a unit went before the unit was ready.
 pub const OBJECT_GONE: &str = "ObjectGone";
-/// The API server does not take an object of a unit.
+/// The API server does not take an object of a unit, or the one that an order wants its outputs in.
 pub const REFUSED: &str = "Refused";
 
 /// Those that somebody should look at.
@@ -229,6 +231,7 @@ const WARNINGS: &[&str] = &[
     NOT_ALLOWED,
     SENSITIVE_NEEDS_DELIVER,
     DELIVER_EXISTS,
+    OUTPUTS_GONE,
     GRANT_MISSING,
     INVENTORY_REFUSED,
     INVALID_INPUT,

@@ -41,22 +41,23 @@ pub(super) async fn act(
         let Inventories { client, caches, .. } = inventories;
         results.push(write::delete(client, &caches.inventories, inventory.as_ref(), true).await);
     }
-    if let Some(again) = write::pace(&results) {
-        return Ok(again);
-    }
-    let then = at(plan.again, cx.now());
+    let now = cx.now();
+    let mut again = plan.again;
     if let Some(why) = refused {
         news::tell(&cx.recorder, inventory.as_ref(), "Replenish", reasons::STOCK_REFUSED, &why);
-        return Ok(Outcome::After(REFUSED_RETRY));
+        again = again.into_iter().chain([now + REFUSED_RETRY]).min();
     }
-    let Some(status) = plan.status.filter(|_| !plan.is_empty && !plan.is_unneeded) else { return Ok(then) };
-    if let Some(due) = kept.written.map(|written| written + STATUS_INTERVAL).filter(|due| cx.now() < *due) {
-        let due = plan.again.map_or(due, |again| again.min(due));
-        return Ok(at(Some(due), cx.now()));
+    // Whatever else was met: one order that can't be served keeps nobody from seeing how the others are.
+    if let Some(status) = plan.status.filter(|_| !plan.is_empty && !plan.is_unneeded) {
+        let due = kept.written.map(|written| written + STATUS_INTERVAL);
+        if let Some(due) = due.filter(|due| now < *due && *due <= now + STATUS_INTERVAL) {
+            again = again.into_iter().chain([due]).min();
+        } else {
+            kept.written = Some(now);
+            tell(inventories, cx, inventory, status).await?;
+        }
     }
-    kept.written = Some(cx.now());
-    tell(inventories, cx, inventory, status).await?;
-    Ok(then)
+    Ok(write::pace(&results).unwrap_or_else(|| at(again, now)))
 }
 
 type Results = Vec<Result<(), kube::Error>>;

@@ -147,7 +147,11 @@ impl Reconciler<Key> for Inventories {
         let mut kept = self.kept().remove(&key).filter(|kept| kept.uid == uid).unwrap_or_default();
         kept.uid = uid;
         let seen = observe::observe(&self.caches, &inventory);
-        self.leave_refused_alone(&cx, &seen, &mut kept.memory).await?;
+        let asked = self.leave_refused_alone(&cx, &seen, &mut kept.memory).await;
+        if let Err(error) = asked {
+            self.kept().insert(key, kept);
+            return Err(crate::write::failure(error));
+        }
         let labels = |namespace: &str| {
             self.caches.namespaces.get(&Key::cluster(namespace)).map(|namespace| namespace.labels().clone())
         };
@@ -155,6 +159,7 @@ impl Reconciler<Key> for Inventories {
             inventory: &inventory,
             units: &seen.units,
             requests: &seen.requests,
+            elsewhere: &seen.elsewhere,
             labels: &labels,
         };
         let plan = inventory::plan(observed, &mut kept.memory, cx.now());

@@ -15,6 +15,8 @@ use crate::caches::{
 pub(super) struct Seen {
     pub(super) units: Vec<Arc<Stock>>,
     pub(super) requests: Vec<Arc<Order>>,
+    /// Those that have a unit and wait for another inventory now.
+    pub(super) elsewhere: Vec<Arc<Order>>,
 }
 
 /// Its units, and the orders that it serves, or that are named by one of its units.
@@ -31,17 +33,17 @@ pub(super) fn observe(caches: &Caches, inventory: &Inventory) -> Seen {
     let targets =
         [asks_for_inventory(&named), stands_at(&name)].into_iter().chain(skus.iter().map(|sku| asks_for_sku(sku)));
     let mut requests: BTreeMap<String, Arc<Order>> = BTreeMap::new();
-    let mut add = |order: Arc<Order>| {
-        requests.insert(order.metadata.uid.clone().unwrap_or_default(), order);
-    };
     let asking = targets.flat_map(|target| caches.orders.by_index(BY_TARGET, &target));
     // Who waits may have been served by another one before, when the item was another one.
     let served_here = |order: &Arc<Order>| {
         let serves = || matches!(caches.serving(order), Serving::By(one) if one.metadata.uid == inventory.metadata.uid);
         stage(order) != Stage::Waiting || serves()
     };
-    asking.filter(served_here).for_each(&mut add);
     let holders = units.iter().filter_map(|one| unit::holder(one));
-    holders.flat_map(|claim| caches.orders.by_index(BY_UID, &claim.uid)).for_each(&mut add);
-    Seen { units, requests: requests.into_values().collect() }
+    let holders = holders.flat_map(|claim| caches.orders.by_index(BY_UID, &claim.uid));
+    let (here, away): (Vec<_>, Vec<_>) = holders.partition(served_here);
+    for order in asking.filter(served_here).chain(here) {
+        requests.insert(order.metadata.uid.clone().unwrap_or_default(), order);
+    }
+    Seen { units, requests: requests.into_values().collect(), elsewhere: away }
 }

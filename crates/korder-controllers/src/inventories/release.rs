@@ -109,6 +109,15 @@ pub(super) async fn outgoing(
 pub(super) async fn without_inventory(inventories: &Inventories, key: &Key) -> Result<Outcome, Failure> {
     let name = format!("{}/{}", key.namespace.as_deref().unwrap_or_default(), key.name);
     let units = inventories.caches.stocks.by_index(BY_INVENTORY, &name);
+    if units.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    // One that can't be read is in no cache, and is there.
+    let inventory = write::api::<Inventory>(&inventories.client, key.namespace.as_deref().unwrap_or_default());
+    let there = inventory.get_metadata_opt(&key.name).await.map_err(write::failure)?;
+    if there.is_some() {
+        return Ok(Outcome::After(std::time::Duration::from_mins(1)));
+    }
     let mut held = false;
     for one in units.iter().filter(|one| one.metadata.deletion_timestamp.is_none()) {
         let is_free = unit::holder(one).is_none();

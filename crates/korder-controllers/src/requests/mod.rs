@@ -3,6 +3,8 @@
 //! What happens to an order in line is the business of [`inventories`](crate::inventories); this is about those that stand in
 //! none.
 
+pub mod variants;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,10 +13,11 @@ use korder_api::{Inventory, Order, OrderStatus};
 use korder_core::inventory::request::{self, Stage};
 use korder_core::inventory::unmatched::{self, Step};
 use korder_core::inventory::{full_name, variant};
+use korder_core::namespace::Namespace;
 use korder_core::reasons;
 use kube::Client;
 
-use crate::caches::{BY_TARGET, Caches, Serving, asks_for_inventory, asks_for_sku, sku_value, stands_at};
+use crate::caches::{BY_TARGET, Caches, Refusal, Serving, asks_for_inventory, asks_for_sku, sku_value, stands_at};
 use crate::news;
 use crate::write::{self, Created};
 
@@ -24,7 +27,7 @@ const REFUSED_RETRY: Duration = Duration::from_secs(30);
 /// The controller of orders for stock that stand in no line.
 pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Key, impl Reconciler<Key> + use<>> {
     let requests = Requests { client: client.clone(), caches: caches.clone() };
-    let orders = caches.orders.clone();
+    let (orders, placed) = (caches.orders.clone(), caches.orders.clone());
     ControllerBuilder::new("requests", requests)
         .watches(&caches.orders, |change: &Change<Order>| match &change.new {
             Some(order) if request::is_request(order) => vec![Key::of(order.as_ref())],
@@ -39,6 +42,15 @@ pub fn controller(client: &Client, caches: &Caches) -> ControllerBuilder<Key, im
             keys.dedup();
             keys
         })
+        // Whom an inventory admits may be said by labels.
+        .watches(&caches.namespaces, move |change: &Change<Namespace>| match (&change.old, &change.new) {
+            (Some(old), Some(new)) if old.labels() != new.labels() => {
+                let waits = |order: &Order| request::is_request(order) && request::stage(order) == Stage::Waiting;
+                let keys = placed.list().into_iter().filter(|order| waits(order)).map(|order| Key::of(order.as_ref()));
+                keys.filter(|key| key.namespace.as_deref() == Some(new.name())).collect()
+            }
+            _ => vec![],
+        })
         .reads(&caches.stocks)
 }
 
@@ -47,6 +59,7 @@ fn is_same(old: &Inventory, new: &Inventory) -> bool {
     old.spec.item == new.spec.item
         && old.spec.inputs == new.spec.inputs
         && old.spec.max_variants == new.spec.max_variants
+        && old.spec.allowed_namespaces == new.spec.allowed_namespaces
         && old.metadata.uid == new.metadata.uid
         && old.metadata.deletion_timestamp.is_some() == new.metadata.deletion_timestamp.is_some()
 }
@@ -117,9 +130,12 @@ impl Requests {
     async fn find(&self, cx: &Context, order: &Order) -> Result<Outcome, Failure> {
         match self.caches.serving(order) {
             Serving::By(_) => return Ok(Outcome::Done),
-            Serving::Refused(why) => {
-                let status = request::stalled(order, reasons::INVALID_INPUT, why, cx.now());
-                return self.tell(cx, order, status).await;
+            Serving::Refused(Refusal { reason, why }) => {
+                let status = unmatched::overdue(order, cx.now());
+                let status = status.unwrap_or_else(|| request::stalled(order, reason, why, cx.now()));
+                self.tell(cx, order, status).await?;
+                // It may have a deadline, and its namespace may not have been seen yet.
+                return Ok(Outcome::After(REFUSED_RETRY));
             }
             Serving::Variant(base, name, item) => {
                 let most =

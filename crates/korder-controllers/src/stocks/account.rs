@@ -64,7 +64,7 @@ impl Kinds {
 pub(super) enum Trouble {
     /// Trying the same again is no use.
     Lasting(stock::Failure),
-    /// The kind is not served.
+    /// The kind is not served, or not in this version; this tells nothing of the object.
     NotServed,
     /// An object of the name is there.
     Exists,
@@ -78,7 +78,8 @@ impl Trouble {
         match self {
             Self::Lasting(failure) => Ok(failure),
             Self::NotServed => {
-                let what = format!("the cluster serves no kind `{}` of `{}`", object.kind, object.api_version);
+                let name = stock::manifests::in_words(object);
+                let what = format!("{name}: the cluster serves no kind `{}` of `{}`", object.kind, object.api_version);
                 Ok(stock::Failure::new(reasons::REFUSED, what))
             }
             Self::Exists => Ok(stock::manifests::exists(object)),
@@ -121,13 +122,7 @@ impl<'a> Account<'a> {
         let params = PostParams { field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let bytes = serde_json::to_vec(body).map_err(|error| Trouble::Passing(kube::Error::SerdeError(error)))?;
         let request = self.resource(object).await?.create(&params, bytes);
-        match self.send(object, request).await {
-            Err(Trouble::Passing(error)) if write::is_not_found(&error) => {
-                self.kinds.forget(object);
-                Err(Trouble::NotServed)
-            }
-            made => made,
-        }
+        self.send(object, request).await
     }
 
     /// Removes the object of this uid; it may be there for a while yet, until all that it owns is gone.
@@ -167,6 +162,10 @@ impl<'a> Account<'a> {
             kube::Error::Api(status) if write::is_refused(&status) || status.code == 413 => {
                 Trouble::Lasting(self.refused(object, &status))
             }
+            kube::Error::Api(status) if status.code == 404 && !names(&status, object) => {
+                self.kinds.forget(object);
+                Trouble::NotServed
+            }
             error => Trouble::Passing(error),
         })
     }
@@ -181,6 +180,12 @@ impl<'a> Account<'a> {
     }
 }
 
+/// Whether an answer says of this very object that it is not there. Where its kind or version is not served, the answer
+/// is 404 too, and names none.
+fn names(status: &Status, object: &StockObject) -> bool {
+    status.reason == "NotFound" && status.details.as_ref().is_some_and(|details| details.name == object.name)
+}
+
 /// What makes a unit fail for which korder has not the rights that it is given by namespace.
 pub(super) fn grant_missing(namespace: &str, account: &str, what: &str) -> stock::Failure {
     let message = format!(
@@ -188,4 +193,27 @@ pub(super) fn grant_missing(namespace: &str, account: &str, what: &str) -> stock
          `korder install --namespace-grant {namespace}/{account}`"
     );
     stock::Failure::new(reasons::GRANT_MISSING, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_served_any_more_is_not_gone() {
+        let object = json!({"apiVersion": "example.org/v1", "kind": "Bucket", "name": "inv-1-bucket"});
+        let object: StockObject = serde_json::from_value(object).unwrap();
+        let is_gone = |answer: Value| names(&serde_json::from_value(answer).unwrap(), &object);
+        let details = json!({"name": "inv-1-bucket", "group": "example.org", "kind": "buckets"});
+        assert!(is_gone(json!({"code": 404, "reason": "NotFound", "details": details})));
+        // Of a kind that is not served, then of a version, as kube tells of an answer that is no Status.
+        assert!(!is_gone(json!({"code": 404, "reason": "NotFound", "details": {}})));
+        assert!(!is_gone(
+            json!({"code": 404, "reason": "Failed to parse error data", "message": "404 page not found"})
+        ));
+        let other = json!({"name": "shop", "kind": "namespaces"});
+        assert!(!is_gone(json!({"code": 404, "reason": "NotFound", "details": other})));
+    }
 }

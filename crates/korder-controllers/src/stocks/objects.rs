@@ -103,10 +103,8 @@ pub(super) async fn look_for_drift(stocks: &Stocks, cx: &Context, stock: &Stock)
     for object in production::objects(stock) {
         let value = match account.get(object).await {
             Ok(value) => value,
-            // With the kind all its objects have gone.
-            Err(Trouble::NotServed) => None,
             Err(Trouble::Passing(error)) => return Err(write::failure(error)),
-            // What can't be read tells nothing of the unit.
+            // What can't be read tells nothing of the unit; nor does a version of its kind that is not served any more.
             Err(trouble) => {
                 let why = trouble.lasting(object)?.message;
                 warn!(stock = stock::name(stock), object = object.name, "it can't be looked at: {why}");
@@ -211,10 +209,9 @@ pub(super) async fn remove(stocks: &Stocks, cx: &Context, stock: &Stock) -> Resu
 /// Whether an object is gone; if not, it is deleted.
 async fn removed(account: &Account<'_>, stock: &Stock, object: &StockObject) -> Result<bool, Trouble> {
     let there = match account.get(object).await {
-        // With the kind all its objects have gone.
-        Err(Trouble::NotServed) => None,
-        // It was never seen, and can't be read: it was refused when it was to be made, or would have been.
-        Err(Trouble::Lasting(_)) if object.uid.is_none() => None,
+        // It was never seen, and can't be read: it was refused when it was to be made, or would have been. One that was
+        // seen may still be there in another version of its kind, and what it stands for with it.
+        Err(Trouble::NotServed | Trouble::Lasting(_)) if object.uid.is_none() => None,
         read => read?,
     };
     let Some(value) = there else { return Ok(true) };

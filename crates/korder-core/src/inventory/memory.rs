@@ -146,6 +146,12 @@ impl Memory {
         }
     }
 
+    /// When the last order came, where the level follows them.
+    pub(super) fn last_order(&self) -> Option<Timestamp> {
+        let (state, at) = self.level.as_ref()?;
+        at.checked_sub(state.silence()).ok()
+    }
+
     /// How many units are to be ready, where that follows the orders.
     pub(super) fn level(&self, inventory: &Inventory) -> Option<Level> {
         let (state, _) = self.level.as_ref()?;
@@ -167,7 +173,7 @@ impl Memory {
     /// The state of the level, if it is time to write it.
     pub(super) fn due_to_save(&mut self, now: Timestamp) -> Option<String> {
         let (state, _) = self.level.as_ref()?;
-        let due = self.saved.is_none_or(|before| before + SAVED_EVERY <= now);
+        let due = self.saved.is_none_or(|before| before + SAVED_EVERY <= now || before > now);
         (self.came_since_saved && due).then(|| {
             self.came_since_saved = false;
             self.saved = Some(now);
@@ -189,7 +195,8 @@ impl Memory {
 
     /// Until when an order is left alone.
     pub fn rests_until(&mut self, order: &Order, now: Timestamp) -> Option<Timestamp> {
-        self.resting.retain(|_, until| *until > now);
+        // A clock that was set back makes nobody rest for longer.
+        self.resting.retain(|_, until| *until > now && *until <= now + REST);
         self.resting.get(order.metadata.uid.as_deref()?).copied()
     }
 

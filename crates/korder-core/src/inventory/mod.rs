@@ -23,7 +23,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use korder_api::item::ItemType;
-use korder_api::{Inventory, InventoryStatus, Order, OrderStatus, Stock, StockSpec, names};
+use korder_api::{Inventory, InventoryStatus, Order, OrderStatus, Stock, StockPhase, StockSpec, names};
 
 pub use memory::Memory;
 pub use returned::Return;
@@ -49,8 +49,10 @@ pub struct Observed<'a> {
     pub inventory: &'a Inventory,
     /// Its units.
     pub units: &'a [Arc<Stock>],
-    /// The orders that ask for it or have a unit of it.
+    /// The orders that it serves, and those that were filled by it.
     pub requests: &'a [Arc<Order>],
+    /// Orders that hold a unit of it, and wait for another inventory now.
+    pub elsewhere: &'a [Arc<Order>],
     /// The labels of a namespace.
     pub labels: &'a dyn Fn(&str) -> Option<Labels>,
 }
@@ -183,11 +185,18 @@ impl<'a> Keeping<'a> {
 
     /// The units that each order holds, by its uid. Those of orders that are over are given back.
     fn holders(&mut self, shelf: &Shelf<'a>) -> BTreeMap<&'a str, Vec<&'a Arc<Stock>>> {
-        let orders: BTreeMap<&str, &Arc<Order>> =
-            self.observed.requests.iter().filter_map(|order| Some((order.metadata.uid.as_deref()?, order))).collect();
+        let by_uid = |orders: &'a [Arc<Order>]| -> BTreeMap<&str, &Arc<Order>> {
+            orders.iter().filter_map(|order| Some((order.metadata.uid.as_deref()?, order))).collect()
+        };
+        let (orders, elsewhere) = (by_uid(self.observed.requests), by_uid(self.observed.elsewhere));
         let mut held: BTreeMap<&str, Vec<&Arc<Stock>>> = BTreeMap::new();
         for one in &shelf.claimed {
             let Some(claim) = unit::holder(one) else { continue };
+            if let Some(order) = elsewhere.get(claim.uid.as_str()) {
+                let returned = self.returned(one);
+                self.plan.given_back.push((Arc::clone(order), returned));
+                continue;
+            }
             match orders.get(claim.uid.as_str()) {
                 Some(order) if !may_hold(order, one, &full_name(self.inventory())) => {
                     let returned = self.returned(one);
@@ -261,6 +270,11 @@ impl<'a> Keeping<'a> {
                         needs_deliver(order, inventory)
                     };
                     if let Some((reason, message)) = refusal {
+                        // What it holds already serves nobody with it.
+                        for one in has() {
+                            let returned = self.returned(&one);
+                            self.plan.given_back.push((Arc::clone(order), returned));
+                        }
                         self.tell(order, request::stalled(order, reason, message, now));
                         continue;
                     }
@@ -375,14 +389,14 @@ impl<'a> Keeping<'a> {
             (None, fixed) => fixed.map_or(0, |fixed| u32::try_from(fixed).unwrap_or(0)),
         };
         let paused = inventory.spec.paused == Some(true);
-        let failures = status::failures(inventory, shelf, sku);
+        let failures = status::failures(inventory, shelf, sku, now);
         let wanted =
             Wanted { level: units_of(units), backlog: left.backlog, paused, failures: (failures.count, failures.last) };
         let (ready, former) = (left.current.len(), left.former.len());
         let mut leaving: Vec<(&Arc<Stock>, Spoilt)> = Vec::new();
         if deleted {
-            let all = left_over(shelf).map(|one| (one, Spoilt::Surplus));
-            leaving.extend(all);
+            let nobodys = left_over(shelf).chain(self.in_the_making());
+            leaving.extend(nobodys.map(|one| (one, Spoilt::Surplus)));
         } else if !paused {
             leaving.extend(shelf.spoilt.iter().copied());
             // A copy that somebody has is not in the way of anything, and serves whoever comes next.
@@ -432,7 +446,7 @@ impl<'a> Keeping<'a> {
             }
         }
         self.plan.is_empty = deleted && self.observed.units.is_empty();
-        self.plan.is_unneeded = !deleted && units == 0 && self.is_unneeded();
+        self.plan.is_unneeded = !deleted && units == 0 && self.is_unneeded(memory);
         let suspect = self.checks.suspect;
         let all = self.observed.units;
         let summary = status::Summary {
@@ -453,17 +467,24 @@ impl<'a> Keeping<'a> {
         self.plan
     }
 
-    /// Whether the inventory was made for an order, and was empty for as long as it is to be kept.
-    fn is_unneeded(&mut self) -> bool {
+    /// Whether the inventory was made for an order, and nobody has ordered or had anything for as long as it is to be kept.
+    fn is_unneeded(&mut self, memory: &Memory) -> bool {
         let inventory = self.inventory();
         let marks = inventory.metadata.annotations.as_ref();
         let made_for_orders = marks.is_some_and(|marks| marks.contains_key(names::ANNOTATION_MADE_FOR_ORDERS));
         let unused = self.observed.units.is_empty() && self.observed.requests.is_empty();
         let idle = inventory.spec.idle_after.as_ref().map_or(std::time::Duration::ZERO, korder_api::Duration::get);
         let born = inventory.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        let until = born.and_then(|born| born.checked_add(idle).ok()).filter(|_| made_for_orders && unused);
+        let last = memory.last_order().into_iter().chain(born).max();
+        let until = last.and_then(|last| last.checked_add(idle).ok()).filter(|_| made_for_orders && unused);
         self.again.add(until.filter(|until| *until > self.now));
         until.is_some_and(|until| until <= self.now)
+    }
+
+    /// All units that are being made, or made like new.
+    fn in_the_making(&self) -> impl Iterator<Item = &'a Arc<Stock>> + use<'a> {
+        let phases = [StockPhase::Producing, StockPhase::Resetting];
+        self.observed.units.iter().filter(move |one| phases.contains(&unit::phase(one)))
     }
 
     /// Of the units that could not be made only the last is kept, and only for a while.

@@ -27,10 +27,11 @@ pub(super) struct Failures {
 ///
 /// Times have seconds only: of several that fail in one second, in two looks, one may be missed, which makes the next attempt
 /// come a little sooner.
-pub(super) fn failures(inventory: &Inventory, shelf: &Shelf<'_>, sku: &str) -> Failures {
+pub(super) fn failures(inventory: &Inventory, shelf: &Shelf<'_>, sku: &str, now: Timestamp) -> Failures {
     // An item that was changed may be mended: it is tried at once.
     let before = inventory.status.as_ref().filter(|status| status.sku.as_deref() == Some(sku));
-    let told = before.and_then(|status| status.last_failure_time.as_ref()).map(|time| time.0);
+    // By a clock that was set back since, nothing has happened later than now.
+    let told = before.and_then(|status| status.last_failure_time.as_ref()).map(|time| time.0.min(now));
     let succeeded =
         shelf.current.iter().chain(&shelf.claimed).filter_map(|one| unit::made_in(one).map(|(_, ready)| ready)).max();
     let mut count = before.and_then(|status| status.failures).unwrap_or(0);
@@ -41,7 +42,7 @@ pub(super) fn failures(inventory: &Inventory, shelf: &Shelf<'_>, sku: &str) -> F
             count = count.saturating_add(1);
         }
         if last.is_none_or(|last| failed >= last) {
-            last = Some(failed);
+            last = Some(failed.min(now));
             message = Some(format!("`{}`: {why}", unit::name(one)));
         }
     }
@@ -127,7 +128,7 @@ impl Summary<'_, '_> {
         let full = ready >= level && self.left.waiting == 0;
         let mut message = format!("{ready} of {level} are ready");
         if self.left.waiting > 0 {
-            message = format!("{message}, {} wait in line", orders(self.left.waiting));
+            message = format!("{message}, {} in line", orders(self.left.waiting));
         }
         let say = |holds: bool, reason: &'static str, message: String| Say {
             type_: conditions::READY,
@@ -136,7 +137,8 @@ impl Summary<'_, '_> {
             message,
         };
         if self.deleted {
-            let message = format!("being deleted; {} units are held by orders", self.shelf.claimed.len());
+            let (held, left) = (self.shelf.claimed.len(), self.units.len());
+            let message = format!("being deleted; {left} units are left, {held} of them held by orders");
             return (say(false, reasons::DELETING, message), Progress::Reconciling);
         }
         if self.inventory.spec.paused == Some(true) {
@@ -158,6 +160,13 @@ impl Summary<'_, '_> {
         }
         if let Some((since, oldest)) = self.oldest_in_the_making() {
             message = format!("{message}; `{oldest}` is in the making since {since}");
+        }
+        if self.shelf.resetting > 0 {
+            message = format!("{message}; {} made like new", are(self.shelf.resetting));
+        }
+        let most = self.inventory.spec.max_units.and_then(|most| usize::try_from(most).ok());
+        if let Some(most) = most.filter(|most| self.shelf.total >= *most) {
+            message = format!("{message}; there may be no more (maxUnits is {most})");
         }
         (say(false, reasons::REPLENISHING, message), Progress::Reconciling)
     }
@@ -201,7 +210,11 @@ impl Summary<'_, '_> {
 }
 
 fn orders(count: usize) -> String {
-    if count == 1 { "1 order".to_owned() } else { format!("{count} orders") }
+    if count == 1 { "1 order waits".to_owned() } else { format!("{count} orders wait") }
+}
+
+fn are(count: usize) -> String {
+    if count == 1 { "1 is being".to_owned() } else { format!("{count} are being") }
 }
 
 /// Nothing can be kept of an item without identity.

@@ -164,7 +164,9 @@ impl Wanted {
 
     /// How many units there are more than wanted, when so many are ready after what is given out.
     pub(super) fn surplus(self, inventory: &Inventory, shelf: &Shelf<'_>, ready: usize) -> usize {
-        (ready + shelf.coming).saturating_sub(self.outstanding(inventory)).min(ready)
+        // One that is made like new may fail: what is ready goes when that is back.
+        let coming = shelf.coming.saturating_sub(shelf.resetting);
+        (ready + coming).saturating_sub(self.outstanding(inventory)).min(ready)
     }
 
     /// How many of the former item are not needed any more, when so many of each are ready after what is given out.

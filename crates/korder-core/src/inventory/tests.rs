@@ -15,6 +15,8 @@ struct Shop {
     inventory: Inventory,
     units: Vec<Arc<Stock>>,
     orders: Vec<Arc<Order>>,
+    /// Orders that wait for another inventory.
+    elsewhere: Vec<Arc<Order>>,
     memory: Memory,
     now: i64,
 }
@@ -29,7 +31,7 @@ impl Shop {
             spec: serde_json::from_value(spec).unwrap(),
             status: None,
         };
-        Self { inventory, units: vec![], orders: vec![], memory: Memory::default(), now: 0 }
+        Self { inventory, units: vec![], orders: vec![], elsewhere: vec![], memory: Memory::default(), now: 0 }
     }
 
     fn order(&mut self, name: &str) -> &mut Order {
@@ -43,8 +45,13 @@ impl Shop {
 
     fn look(&mut self) -> Plan {
         let labels = |_: &str| Some(Labels::new());
-        let observed =
-            Observed { inventory: &self.inventory, units: &self.units, requests: &self.orders, labels: &labels };
+        let observed = Observed {
+            inventory: &self.inventory,
+            units: &self.units,
+            requests: &self.orders,
+            elsewhere: &self.elsewhere,
+            labels: &labels,
+        };
         plan(observed, &mut self.memory, at(self.now))
     }
 
@@ -432,6 +439,54 @@ fn an_order_is_told_of_any_unit_that_it_lost() {
     shop.units.retain(|one| unit::name(one) != "cake-2");
     let lost: Vec<String> = shop.look().lost.into_iter().map(|(_, name)| name).collect();
     assert_eq!(lost, ["cake-2"]);
+}
+
+/// An order of two that has one.
+fn with_a_part() -> Shop {
+    let mut shop = Shop::new(json!({"replicas": 1, "maxUnits": 1, "item": {}}));
+    shop.step();
+    shop.produced();
+    shop.order("two").spec.replicas = Some(2);
+    shop.step();
+    assert_eq!(shop.phases(), [("cake-1", StockPhase::Claimed)]);
+    shop
+}
+
+#[test]
+fn who_waits_for_another_inventory_now_keeps_nothing_and_is_told_nothing() {
+    let mut shop = with_a_part();
+    shop.elsewhere = std::mem::take(&mut shop.orders);
+    let plan = shop.look();
+    assert_eq!(unit::name(&plan.given_back[0].1.unit), "cake-1");
+    assert!(plan.tell.is_empty() && plan.serve.is_empty() && plan.orphaned.is_empty());
+}
+
+#[test]
+fn who_is_not_served_any_more_keeps_no_part() {
+    let mut shop = with_a_part();
+    shop.inventory.metadata.deletion_timestamp = Some(Time(at(0)));
+    let plan = shop.look();
+    assert_eq!(unit::name(&plan.given_back[0].1.unit), "cake-1");
+    shop.carry_out(plan);
+    assert_eq!(request::reason(&shop.orders[0]), Some(reasons::INVENTORY_GONE));
+}
+
+#[test]
+fn what_was_made_for_orders_goes_an_hour_after_the_last() {
+    let mut shop = Shop::new(json!({"demand": {"maxReplicas": 1}, "idleAfter": "1h", "item": {}}));
+    let mark = (names::ANNOTATION_MADE_FOR_ORDERS.to_owned(), "true".to_owned());
+    shop.inventory.metadata.annotations = Some([mark].into());
+    shop.inventory.metadata.creation_timestamp = Some(Time(at(0)));
+    shop.step();
+    shop.now += 3000;
+    shop.order("o");
+    shop.step();
+    shop.orders.clear();
+    shop.units.clear();
+    shop.now += 3599;
+    assert!(!shop.look().is_unneeded);
+    shop.now += 1;
+    assert!(shop.look().is_unneeded);
 }
 
 /// A shop of one unit at most, which is made like new when it is given back.

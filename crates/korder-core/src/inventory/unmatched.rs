@@ -32,13 +32,18 @@ fn tell(status: OrderStatus) -> Step {
     Step::Tell(Box::new(status))
 }
 
+/// What an order is told that stands in no line and has waited too long.
+pub fn overdue(order: &Order, now: Timestamp) -> Option<OrderStatus> {
+    let seconds = order.spec.progress_deadline_seconds?;
+    request::deadline(order).filter(|deadline| *deadline <= now)?;
+    let message = format!("not filled within {seconds} seconds (progressDeadlineSeconds)");
+    Some(request::failed(order, reasons::DEADLINE_EXCEEDED, message, now))
+}
+
 /// What to do for an order for which there is no inventory.
 pub fn step(order: &Order, now: Timestamp) -> Step {
-    if let Some(seconds) = order.spec.progress_deadline_seconds
-        && request::deadline(order).is_some_and(|deadline| deadline <= now)
-    {
-        let message = format!("not filled within {seconds} seconds (progressDeadlineSeconds)");
-        return tell(request::failed(order, reasons::DEADLINE_EXCEEDED, message, now));
+    if let Some(failed) = overdue(order, now) {
+        return tell(failed);
     }
     if let Some(named) = &order.spec.inventory_ref {
         let had_one = order.status.as_ref().is_some_and(|status| status.inventory.is_some());

@@ -8,6 +8,8 @@ use korder_api::item::ItemType;
 use korder_api::{Inventory, InventorySpec, Item, names};
 use regex::RegexBuilder;
 
+use super::full_name;
+use crate::admits::Admits;
 use crate::stock::sku;
 
 /// How many variants there may be where an inventory does not say.
@@ -102,6 +104,25 @@ pub fn make(base: &Inventory, name: String, item: Item) -> Inventory {
     Inventory { metadata, spec, status: None }
 }
 
+/// What a variant's spec is to be where its inventory has changed: a variant is what would be made for its item now.
+pub fn followed(base: &Inventory, there: &Inventory) -> Option<InventorySpec> {
+    let mut owners = there.metadata.owner_references.iter().flatten();
+    // By uid: a label alone makes nobody's inventory another one's.
+    let is_its = owners.any(|owner| owner.controller == Some(true) && Some(&owner.uid) == base.metadata.uid.as_ref());
+    let spec = make(base, String::new(), there.spec.item.clone()).spec;
+    (is_its && spec != there.spec).then_some(spec)
+}
+
+/// Why an inventory makes and has no variants for orders of this namespace, which has these labels if they are known.
+pub fn not_admitted(base: &Inventory, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> Option<String> {
+    let own = base.metadata.namespace.as_deref().unwrap_or_default();
+    if Admits::by(base.spec.allowed_namespaces.as_ref()).admits(own, namespace, labels) {
+        return None;
+    }
+    let name = full_name(base);
+    Some(format!("inventory `{name}` serves no orders of namespace `{namespace}` (its `allowedNamespaces`)"))
+}
+
 /// The name of the inventory that this one is a variant of.
 pub fn base_of(inventory: &Inventory) -> Option<&str> {
     inventory.metadata.labels.as_ref()?.get(names::LABEL_VARIANT_OF).map(String::as_str)
@@ -163,5 +184,36 @@ mod tests {
         let variant = make(&base, name, item);
         assert_eq!((variant.spec.replicas, variant.spec.demand.unwrap().max_replicas), (None, 10));
         assert_eq!(variant.spec.item.inputs["SIZE"], "large");
+    }
+
+    #[test]
+    fn a_variant_follows_its_inventory_and_nobody_elses() {
+        let mut base = base();
+        base.metadata.uid = Some("cake".into());
+        let (name, item) = of(&base, &[("SIZE".to_owned(), "large".to_owned())].into()).unwrap();
+        let mut variant = make(&base, name, item);
+        assert_eq!(followed(&base, &variant), None);
+        base.spec.paused = Some(true);
+        base.spec.max_age = "2h".parse().ok();
+        base.spec.allowed_namespaces = serde_json::from_value(json!({"from": "All"})).ok();
+        let spec = followed(&base, &variant).unwrap();
+        assert_eq!((spec.paused, &spec.max_age), (Some(true), &base.spec.max_age));
+        assert_eq!(spec.allowed_namespaces, base.spec.allowed_namespaces);
+        assert_eq!((spec.replicas, &spec.item), (None, &variant.spec.item));
+        variant.spec = spec;
+        assert_eq!(followed(&base, &variant), None);
+        base.spec.paused = None;
+        base.metadata.uid = Some("another".into());
+        assert_eq!(followed(&base, &variant), None);
+    }
+
+    #[test]
+    fn whom_the_inventory_does_not_admit_has_no_variant_of_it() {
+        let mut base = base();
+        assert_eq!(not_admitted(&base, "shop", None), None);
+        let why = not_admitted(&base, "street", None).unwrap();
+        assert_eq!(why, "inventory `shop/cake` serves no orders of namespace `street` (its `allowedNamespaces`)");
+        base.spec.allowed_namespaces = serde_json::from_value(json!({"from": "All"})).ok();
+        assert_eq!(not_admitted(&base, "street", None), None);
     }
 }

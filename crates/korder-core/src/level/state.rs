@@ -47,6 +47,11 @@ impl LongRun {
 }
 
 impl State {
+    /// How long no order has come.
+    pub fn silence(&self) -> Duration {
+        Duration::try_from_secs_f64(self.silence).unwrap_or(Duration::MAX)
+    }
+
     /// Before the first order, where making a unit takes this long.
     pub fn new(lead: Duration) -> Self {
         let lead = super::seconds(lead);

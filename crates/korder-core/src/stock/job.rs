@@ -167,13 +167,14 @@ impl Worker {
         (message, status.container_statuses.len() + status.init_container_statuses.len())
     }
 
-    /// What has gone wrong with it, or holds it up, in words.
-    pub fn trouble(&self) -> Option<String> {
+    /// What has gone wrong with it, or holds it up, in words; without those that a container wrote where its result is
+    /// a secret: one that fails late has written it.
+    pub fn trouble(&self, is_secret: bool) -> Option<String> {
         let containers = || self.status.init_container_statuses.iter().chain(&self.status.container_statuses);
         let ended = containers().find_map(|one| {
             let ended = one.state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
             let said = ended.message.trim();
-            let said = if said.is_empty() { ended.reason.as_str() } else { said };
+            let said = if said.is_empty() || is_secret { ended.reason.as_str() } else { said };
             Some(format!("container `{}` ended with code {}: {said}", one.name, ended.exit_code))
         });
         let waiting = || {

@@ -1,6 +1,7 @@
 //! How far a Job is that runs for a unit.
 
 use jiff::{SignedDuration, Timestamp};
+use korder_api::item::Output;
 
 use super::job::{self, Worker};
 use super::production::Observed;
@@ -44,7 +45,8 @@ pub(super) fn of<'a>(seen: &Observed<'a>, name: &str, now: Timestamp) -> Run<'a>
         return Run::Succeeded(done);
     }
     let Some(there) = there else { return Run::Missing };
-    let trouble = workers.iter().rev().find_map(|worker| worker.trouble());
+    let is_secret = stock.spec.item.outputs.iter().any(Output::is_sensitive);
+    let trouble = workers.iter().rev().find_map(|worker| worker.trouble(is_secret));
     if let Some(failed) = there.failed() {
         let said = failed.message.as_deref().or(failed.reason.as_deref()).unwrap_or_default();
         let trouble = trouble.map(|trouble| format!("; {trouble}")).unwrap_or_default();

@@ -74,7 +74,7 @@ pub(super) async fn until_filled(
                 Stage::Waiting(message) => progress.update(message),
                 Stage::Failed(message) => bail!(Hinted::new(
                     format!("the order `{name}` is not filled: {message}"),
-                    format!("see `kubectl describe kord {name} -n {namespace}`; the order stays"),
+                    format!("`korder why order/{name} -n {namespace}` tells why; the order stays"),
                 )),
             }
         }
@@ -86,7 +86,7 @@ pub(super) async fn until_filled(
     }
     drop(progress);
     printer.note(format_args!(
-        "the order `{name}` is not filled after {} s, and goes on waiting; see `kubectl describe kord {name} -n {namespace}`",
+        "the order `{name}` is not filled after {} s, and goes on waiting; `korder why order/{name} -n {namespace}` tells why",
         timeout.as_secs()
     ));
     Err(Answer(NOT_FILLED).into())

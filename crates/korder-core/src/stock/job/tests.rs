@@ -55,6 +55,14 @@ fn the_result_is_of_the_container_that_the_template_names() {
 }
 
 #[test]
+fn what_a_container_wrote_is_told_where_it_is_no_secret() {
+    let failed = fixtures::worker(&stock(template(&json!({}))), "Failed", "{\"password\": \"1234\"}\n");
+    let told = |is_secret| failed.trouble(is_secret).unwrap();
+    assert_eq!(told(false), "container `build` ended with code 1: {\"password\": \"1234\"}");
+    assert_eq!(told(true), "container `build` ended with code 1: Ended");
+}
+
+#[test]
 fn a_pod_goes_when_nobody_waits_for_its_output() {
     let producing = stock(template(&json!({})));
     let job = fixtures::job(&producing, &[]);

@@ -105,6 +105,16 @@ fn a_job_that_fails_tells_why() {
 }
 
 #[test]
+fn a_job_whose_result_is_secret_tells_nothing_of_it_when_it_fails() {
+    let stock = of_job(&json!([{"name": "password", "from": {"result": "password"}, "sensitive": true}]));
+    let failed = job(&stock, &["Failed"]);
+    let plan = next(&stock, Some(&failed), &[&worker(&stock, "Failed", "{\"password\": \"1234\"}")]);
+    let Some(Step::WriteStatus(status)) = &plan.step else { panic!("{plan:?}") };
+    let told = &status.conditions.iter().find(|one| one.type_ == READY).unwrap().message;
+    assert_eq!(told, "the job failed: so it is; container `build` ended with code 1: Ended");
+}
+
+#[test]
 fn a_completed_job_without_its_pod_is_believed_only_if_nothing_is_read_from_it() {
     let nothing = of_job(&json!([]));
     let done = job(&nothing, &["Complete"]);
