@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::Case;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use e2e::objects::{OnNodesOf as _, Size};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret};
 use korder_api::{Stock, StockPhase};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -20,9 +21,18 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.add(an_account_that_is_not_granted_is_told);
 }
 
-/// An inventory of one unit whose job ends so; on simulated nodes its annotations say it.
-fn by_job(code: u8, result: &str, outputs: &str) -> String {
-    format!(
+/// An inventory of one unit whose job ends so, on a simulated node of the test.
+async fn by_job(case: &Case, code: u8, result: &str, outputs: &str) -> Result<String> {
+    case.add_nodes(1, Size::SMALL).await?;
+    let container = Container {
+        name: "build".to_owned(),
+        image: Some("busybox:latest".to_owned()),
+        command: Some(["sh", "-c", "build"].map(str::to_owned).to_vec()),
+        ..Container::default()
+    };
+    let pod = PodSpec { containers: vec![container], ..PodSpec::default() }.on_nodes_of(case.namespace());
+    let pod = serde_json::to_string(&pod)?;
+    Ok(format!(
         r#"
 apiVersion: core.korder.dev/v1alpha1
 kind: Inventory
@@ -37,21 +47,15 @@ spec:
         template:
           metadata:
             annotations: {{simulated-node.korder.dev/exit-code: "{code}", simulated-node.korder.dev/result: '{result}'}}
-          spec:
-            containers:
-            - name: build
-              image: busybox:latest
-              imagePullPolicy: IfNotPresent
-              command: [sh, -c, "printf '%s' '{quoted}' > /dev/termination-log; exit {code}"]
+          spec: {pod}
     outputs: {outputs}
-"#,
-        quoted = result.replace('"', r#"\""#),
-    )
+"#
+    ))
 }
 
 async fn a_job_makes_a_unit_and_its_result_is_the_output(case: &Case) -> Result<()> {
     let outputs = "[{name: digest, from: {result: digest}}]";
-    case.kubectl().apply(&by_job(0, r#"{"digest": "sha256:1"}"#, outputs)).await?;
+    case.kubectl().apply(&by_job(case, 0, r#"{"digest": "sha256:1"}"#, outputs).await?).await?;
     let unit = unit_is(case, "built-1", StockPhase::Ready).await?;
     let status = unit.status.clone().unwrap_or_default();
     ensure!(status.outputs.get("digest").is_some_and(|digest| digest == "sha256:1"), "{status:?}");
@@ -75,7 +79,7 @@ async fn a_job_makes_a_unit_and_its_result_is_the_output(case: &Case) -> Result<
 }
 
 async fn a_job_that_fails_says_why_and_leaves_nothing(case: &Case) -> Result<()> {
-    case.kubectl().apply(&by_job(3, "disk full", "[]")).await?;
+    case.kubectl().apply(&by_job(case, 3, "disk full", "[]").await?).await?;
     let unit = until(case, "a unit failed and is torn down", async || {
         let units = case.api::<Stock>().list(&ListParams::default()).await?;
         Ok(units.into_iter().find(|unit| condition(unit, "TornDown").is_some_and(|(status, _)| status == "True")))
