@@ -8,8 +8,9 @@ use korder_api::item::ItemType;
 use korder_api::{Inventory, InventoryStatus, Stock, StockPhase};
 
 use super::request::in_words;
+use super::serving::Left;
 use super::supply::{STALLED_FROM, Shelf, Spoilt};
-use super::{Left, Memory, Plan, unit};
+use super::{Memory, Plan, unit};
 use crate::conditions::{self, Progress, Say};
 use crate::level::{Level, Limit};
 use crate::reasons;

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use korder_api::{Inventory, Order};
 use serde::Serialize;
 
+use super::full_name;
 use super::request::{self, Stage, in_words};
-use super::{full_name, waiting};
+use super::serving::waiting;
 use crate::conditions::{self, READY};
 use crate::reasons;
 use crate::stock::line;
